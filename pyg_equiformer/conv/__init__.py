@@ -1,0 +1,6 @@
+"""Message passing layers of PyTorch Geometric."""
+
+from .edge_degree_embedding import EdgeDegreeEmbedding
+from .equiformer_conv import EquiformerConv, MessageKind
+
+__all__ = ["EdgeDegreeEmbedding", "EquiformerConv", "MessageKind"]

@@ -1,0 +1,87 @@
+"""The depthwise tensor product and its sums over edges, as a few batched matrix products."""
+
+import torch
+from torch import Tensor
+
+from ..o3 import Blocks, CouplingPlan
+from .segments import NeighborTable
+
+
+def coupling_matrices(plan: CouplingPlan, coefficients: Tensor, edge_sh: Tensor) -> list[Tensor]:
+    r"""Return for each pair the matrices :math:`T = \sum_{m_2} C_{m_1 m_2 m_3} Y_{m_2}` of all edges.
+
+    Shapes:
+        coefficients [S, Σ d_in·d_out·P], edge_sh [E, S] → one [E, d_in, d_out·P] per pair
+    """
+    # Geometry stays in its own precision under autocast: bf16 directions would spoil forces.
+    with torch.autocast(edge_sh.device.type, enabled=False):
+        flat = edge_sh.to(coefficients.dtype) @ coefficients
+    parts = torch.split(flat, plan.sizes, dim=1)
+    return [part.unflatten(1, (pair.d_in, -1)) for pair, part in zip(plan.pairs, parts)]
+
+
+def depthwise_product(
+    plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor | None
+) -> list[list[Tensor]]:
+    r"""Return :math:`w \odot (x \otimes Y)`, per output type one tensor per pair, not concatenated.
+
+    Shapes:
+        x: blocks [E, d_in, C]; weight [E, weight_numel] or None
+        → for each output type a list of [E, d_out, P·C]
+    """
+    weights: tuple[Tensor | None, ...] = (None,) * len(plan.pairs)
+    if weight is not None:
+        weights = torch.split(weight, [pair.numel for pair in plan.pairs], dim=1)
+    out: list[list[Tensor]] = [[] for _ in plan.channels_out]
+    for pair, t, w in zip(plan.pairs, matrices, weights):
+        xi = x[pair.i_in]
+        t = t.to(xi.dtype)
+        if pair.d_in == 1:  # one path, an outer product: weigh the small factor
+            if w is not None:
+                xi = xi * w.unsqueeze(1)
+            u = t.transpose(1, 2) * xi
+        else:
+            u = torch.bmm(t.transpose(1, 2), xi).unflatten(1, (pair.d_out, -1)).flatten(2)
+            if w is not None:
+                u = u * w.unsqueeze(1)
+        out[pair.i_out].append(u)
+    return out
+
+
+def attention_weighted_product(
+    plan: CouplingPlan, matrices: list[Tensor], x: Blocks, alpha: Tensor, table: NeighborTable
+) -> list[list[Tensor]]:
+    r"""Return :math:`\sum_j \alpha_{ij,h} \, x_{ij} \otimes Y_{ij}` per target i and head h, sums before products.
+
+    Coupling and sum over edges are one batched matrix product per pair: with K neighbours,
+    ``[heads·d_out·P, K·d_in] @ [K·d_in, C]``. No edge ever stores its product.
+
+    Shapes:
+        x: blocks [E, d_in, C]; alpha [E, H]; table of N targets with up to K edges
+        → for each output type a list of [N, H, d_out, P·C]
+    """
+    heads = alpha.shape[1]
+    gathered = [table.gather(block).flatten(1, 2) for block in x]
+    alpha = table.gather(alpha, masked=True)
+    out: list[list[Tensor]] = [[] for _ in plan.channels_out]
+    for pair, t in zip(plan.pairs, matrices):
+        t = table.gather(t.to(alpha.dtype))
+        # [N, K, d_in, H, d_out·P] → [N, K·d_in, H·d_out·P]
+        left = (t.unsqueeze(3) * alpha[:, :, None, :, None]).flatten(3).flatten(1, 2)
+        u = torch.bmm(left.transpose(1, 2), gathered[pair.i_in].to(left.dtype))
+        out[pair.i_out].append(u.unflatten(1, (heads, pair.d_out, -1)).flatten(3))
+    return out
+
+
+def attention_sum(value: list[Tensor], alpha: Tensor, table: NeighborTable) -> list[Tensor]:
+    r"""Return :math:`\sum_j \alpha_{ij,h} v_{ij}` per target i and head h.
+
+    Shapes:
+        value: tensors [E, d, C]; alpha [E, H]; table of N targets → tensors [N, H, d, C]
+    """
+    left = table.gather(alpha, masked=True).transpose(1, 2)
+    out = []
+    for v in value:
+        padded = table.gather(v).flatten(2)
+        out.append(torch.bmm(left, padded.to(left.dtype)).unflatten(2, v.shape[1:]))
+    return out

@@ -1,0 +1,100 @@
+"""Softmax and sums over the edges of each target, differentiable any number of times."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def segment_sum(x: Tensor, index: Tensor, num_segments: int) -> Tensor:
+    """Return the sums of the rows of `x` [E, …] that share an index, [num_segments, …].
+
+    Example:
+        >>> segment_sum(torch.ones(3, 1), torch.tensor([0, 0, 2]), 3).flatten()
+        tensor([2., 0., 1.])
+    """
+    return x.new_zeros(num_segments, *x.shape[1:]).index_add(0, index, x)
+
+
+def segment_softmax(logits: Tensor, index: Tensor, num_segments: int, weight: Tensor | None = None) -> Tensor:
+    r"""Return the softmax of `logits` [E, H] over the edges of each target.
+
+    .. math:: \alpha_e = \frac{u_e e^{a_e}}{\sum_{e' \in i} u_{e'} e^{a_{e'}}}
+
+    The maximum that guards against overflow is a constant to autograd (it cancels), so that first, second
+    and higher derivatives are right, whatever extensions are installed.
+
+    Args:
+        logits: a [E, H].
+        index: target of each edge [E].
+        num_segments: number of targets.
+        weight: u [E], not negative: a smooth cutoff. None: 1.
+
+    Example:
+        >>> segment_softmax(torch.zeros(3, 1), torch.tensor([0, 0, 1]), 2).flatten()
+        tensor([0.5000, 0.5000, 1.0000])
+    """
+    with torch.no_grad():
+        top = logits.new_full((num_segments, logits.shape[1]), -torch.inf)
+        top = top.scatter_reduce(0, index.unsqueeze(1).expand_as(logits), logits, "amax")
+    numerator = (logits - top.index_select(0, index)).exp()
+    if weight is not None:
+        numerator = numerator * weight.unsqueeze(1).to(numerator.dtype)
+    total = segment_sum(numerator, index, num_segments)
+    # Edges at the very cutoff may all weigh nothing; their share is then nothing too.
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return numerator / total.index_select(0, index)
+
+
+class NeighborTable(NamedTuple):
+    """The edges of each target as a table [N, K], the short way from edges to batched matrix products.
+
+    Attributes:
+        edges: number of the edge in each place [N, K]; an arbitrary edge in empty places.
+        filled: False in empty places [N, K]; None if every target has K edges in sorted order.
+    """
+
+    edges: Tensor
+    filled: Tensor | None
+
+    def gather(self, x: Tensor, masked: bool = False) -> Tensor:
+        """Gather edge features [E, …] to [N, K, …]; `masked`: empty places are zero, else arbitrary."""
+        n, k = self.edges.shape
+        if self.filled is None:
+            return x.unflatten(0, (n, k))
+        out = x.index_select(0, self.edges.flatten()).unflatten(0, (n, k))
+        if masked:
+            out = out * self.filled.view(n, k, *([1] * (x.dim() - 1))).to(x.dtype)
+        return out
+
+
+def neighbor_table(index: Tensor, num_nodes: int) -> NeighborTable | None:
+    """Return the table of the edges of each target.
+
+    Returns None where padding would more than quadruple the work (a few nodes of very high degree), and
+    where there are no edges.
+
+    Args:
+        index: target of each edge [E], in any order.
+        num_nodes: N.
+
+    Example:
+        >>> neighbor_table(torch.tensor([0, 0, 2]), 3).edges
+        tensor([[0, 1],
+                [2, 2],
+                [2, 2]])
+    """
+    num_edges = index.shape[0]
+    if num_edges == 0:
+        return None
+    degree = torch.bincount(index, minlength=num_nodes)
+    width = int(degree.max())
+    if num_nodes * width > 4 * num_edges + 64:
+        return None
+    is_sorted = bool((index[1:] >= index[:-1]).all())
+    place = torch.arange(width, device=index.device)
+    edges = ((degree.cumsum(0) - degree).unsqueeze(1) + place).clamp(max=num_edges - 1)
+    if not is_sorted:
+        edges = torch.argsort(index, stable=True)[edges]
+    regular = is_sorted and num_nodes * width == num_edges
+    return NeighborTable(edges, None if regular else place < degree.unsqueeze(1))

@@ -1,0 +1,17 @@
+"""Names of the fields of a `torch_geometric.data.Data` that this package reads and writes.
+
+N atoms, E edges, B graphs. `edge_index[0]` is the source j, `edge_index[1]` the target i, and
+`edge_vec = pos[j] - pos[i] (+ shift)` points from the target to the source.
+"""
+
+Z = "z"  #: atomic numbers [N], int64
+POS = "pos"  #: positions [N, 3] in Å
+BATCH = "batch"  #: graph of each atom [N], int64
+ENERGY = "energy"  #: energy of each graph [B] in eV
+FORCES = "forces"  #: minus the derivative of the energy by the positions [N, 3] in eV/Å
+
+#: Neighbours within a cutoff [2, E], sorted by target. Kept apart from `edge_index`, which holds chemical
+#: bonds in many datasets; its name contains "index", so PyG's collation offsets it.
+RADIUS_EDGE_INDEX = "radius_edge_index"
+#: The cutoff in Å that `radius_edge_index` was built with, one value per graph.
+RADIUS_CUTOFF = "radius_cutoff"

@@ -1,0 +1,179 @@
+"""What an Equiformer is made of: one frozen record, saved with every checkpoint."""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from e3nn.o3 import Irreps
+
+from ..conv import MessageKind
+from ..nn import NORM_KINDS, SCORES, AttentionKind, BasisKind, NormKind
+from ..o3 import SCALAR, as_irreps, check_irreps_sh, count
+
+OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
+HeadKind = Literal["mlp", "attention"]
+EnvelopeKind = Literal["none", "polynomial"]
+
+AVG_NUM_NODES = 18.03065905448718  # QM9, as published
+AVG_DEGREE = 15.57930850982666  # QM9 within 5 Å, as published
+
+
+@dataclass(frozen=True)
+class EquiformerConfig:
+    """Settings of an `Equiformer`; the defaults are the published QM9 model (arXiv 2206.11990).
+
+    Attributes:
+        irreps: node features between the blocks.
+        irreps_sh: spherical harmonics of the edges.
+        irreps_head: one attention head.
+        irreps_ffn: inside the feed-forward networks.
+        irreps_feature: output of the last block, input of the head.
+        irreps_pre_attn: messages; None: as `irreps`.
+        num_layers, heads: number of blocks, and of heads in each.
+        cutoff: in Å; neighbours are strictly nearer.
+        basis, num_basis: radial basis "gaussian", "exp" or "bessel", and its size.
+        radial_hidden: hidden widths of the radial networks.
+        attention, message, norm, rescale_degree: see `EquiformerConv` and `EquivariantNorm`.
+        envelope: "polynomial" makes energy and forces smooth at the cutoff; "none" is as published.
+        elements: atomic numbers the model knows.
+        edge_dim: number of extra features per edge, beside the radial basis.
+        attn_dropout, proj_dropout, out_dropout, drop_path: probabilities.
+        output: "graph_scalar" [B, num_outputs], "node_scalar" [N, num_outputs], "graph_vector" [B, 3] or
+            "node_vector" [N, 3] ([…, num_outputs, 3] if there are several).
+        num_outputs: number of such outputs.
+        head: "mlp", or "attention" for graph and node scalars.
+        output_scale: factor of the output.
+        output_mean, output_std: output = output_mean + output_std · (output_scale · network).
+        avg_num_nodes, avg_degree: averages that sums over atoms and edges are scaled by (square root).
+
+    Raises:
+        ValueError: if the settings do not fit together.
+
+    Example:
+        >>> EquiformerConfig(num_layers=2).num_layers
+        2
+    """
+
+    irreps: str = "128x0e+64x1e+32x2e"
+    irreps_sh: str = "1x0e+1x1e+1x2e"
+    irreps_head: str = "32x0e+16x1e+8x2e"
+    irreps_ffn: str = "384x0e+192x1e+96x2e"
+    irreps_feature: str = "512x0e"
+    irreps_pre_attn: str | None = None
+    num_layers: int = 6
+    heads: int = 4
+    cutoff: float = 5.0
+    basis: BasisKind = "gaussian"
+    num_basis: int = 128
+    radial_hidden: tuple[int, ...] = (64, 64)
+    attention: AttentionKind = "mlp"
+    message: MessageKind = "nonlinear"
+    norm: NormKind = "layer"
+    rescale_degree: bool = False
+    envelope: EnvelopeKind = "none"
+    elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    edge_dim: int = 0
+    attn_dropout: float = 0.2
+    proj_dropout: float = 0.0
+    out_dropout: float = 0.0
+    drop_path: float = 0.0
+    output: OutputKind = "graph_scalar"
+    num_outputs: int = 1
+    head: HeadKind = "mlp"
+    output_scale: float = 1.0
+    output_mean: float = 0.0
+    output_std: float = 1.0
+    avg_num_nodes: float = AVG_NUM_NODES
+    avg_degree: float = AVG_DEGREE
+
+    def __post_init__(self) -> None:
+        for name in ("radial_hidden", "elements"):
+            object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
+        for name in ("irreps", "irreps_head", "irreps_ffn", "irreps_feature", "irreps_pre_attn"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, str(as_irreps(value, name)))
+        object.__setattr__(self, "irreps_sh", str(check_irreps_sh(self.irreps_sh)))
+        self._check_choices()
+        self._check_numbers()
+        if count(Irreps(self.irreps), SCALAR) == 0:
+            raise ValueError(f"irreps needs 0e channels for the atom types, got {self.irreps}")
+        if self.output.endswith("scalar"):
+            if count(Irreps(self.irreps_feature), SCALAR) == 0:
+                raise ValueError(
+                    f"irreps_feature needs 0e channels for output={self.output!r}, got {self.irreps_feature}"
+                )
+        elif count(Irreps(self.irreps_feature), self.vector) == 0:
+            raise ValueError(
+                f"irreps_feature needs {self.vector} channels for output={self.output!r}, got {self.irreps_feature}; "
+                f"for example irreps_feature='{self.irreps}'"
+            )
+        elif self.head == "attention":
+            raise ValueError(f"head='attention' gives scalars, got output={self.output!r}")
+
+    @property
+    def vector(self) -> str:
+        """The irrep of a polar vector: 1o where the harmonics have parity, else 1e."""
+        return "1o" if any(ir.p == -1 for _, ir in Irreps(self.irreps_sh)) else "1e"
+
+    def _check_choices(self) -> None:
+        choices: dict[str, tuple[str, ...]] = {
+            "basis": ("gaussian", "exp", "bessel"),
+            "attention": tuple(SCORES),
+            "message": ("nonlinear", "linear"),
+            "norm": NORM_KINDS,
+            "envelope": ("none", "polynomial"),
+            "output": ("graph_scalar", "node_scalar", "graph_vector", "node_vector"),
+            "head": ("mlp", "attention"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+
+    def _check_numbers(self) -> None:
+        for name in ("num_layers", "heads", "num_basis", "num_outputs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("cutoff", "avg_num_nodes", "avg_degree"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be positive and finite, got {value}")
+        if self.edge_dim < 0:
+            raise ValueError(f"edge_dim must not be negative, got {self.edge_dim}")
+        if not self.elements or len(set(self.elements)) != len(self.elements) or min(self.elements) < 0:
+            raise ValueError(f"elements must be distinct atomic numbers, got {self.elements}")
+
+    def replace(self, **changes: Any) -> "EquiformerConfig":
+        """Return a copy with some settings changed.
+
+        Raises:
+            ValueError: for a setting that does not exist, naming the nearest ones.
+        """
+        return type(self).from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values (tuples as lists), fit for JSON, YAML and checkpoints."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EquiformerConfig":
+        """Return the config with these settings.
+
+        Raises:
+            ValueError: for a setting that does not exist, naming the nearest ones.
+
+        Example:
+            >>> EquiformerConfig.from_dict({"num_layer": 3})
+            Traceback (most recent call last):
+            ...
+            ValueError: EquiformerConfig has no setting 'num_layer'; did you mean num_layers?
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, n=3)
+                hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(names)}"
+                raise ValueError(f"{cls.__name__} has no setting {key!r}; {hint}")
+        return cls(**values)

@@ -1,0 +1,210 @@
+"""The Equiformer network."""
+
+from typing import Any
+
+import torch
+from e3nn.o3 import Irreps
+from torch import Tensor, nn
+
+from ..conv import EdgeDegreeEmbedding
+from ..kernels import neighbor_table, segment_sum
+from ..neighbors import radius_graph
+from ..nn import EquivariantDropout, EquivariantNorm
+from ..o3 import Blocks, Layout
+from .block import EquiformerBlock
+from .config import EquiformerConfig
+from .geometry import EdgeGeometry, check_positions
+from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
+from .inputs import GraphInputs, collect_inputs
+from .presets import preset_config
+
+
+class AtomEmbedding(nn.Module):
+    """A learned 0e vector for each element the model knows.
+
+    Shapes:
+        z [N], atomic numbers → blocks of irreps_out for N atoms (zero but for 0e)
+
+    Raises:
+        ValueError: for an element that is not among `elements`.
+    """
+
+    def __init__(self, elements: tuple[int, ...], irreps_out: Irreps | str) -> None:
+        super().__init__()
+        self.elements = elements
+        self.layout_out = Layout(irreps_out)
+        self.weight = nn.Parameter(torch.empty(len(elements), self.layout_out.channels[0]))
+        self.bias = nn.Parameter(torch.empty(self.layout_out.channels[0]))
+        row = torch.full((max(elements) + 1,), -1)
+        row[list(elements)] = torch.arange(len(elements))
+        self.register_buffer("row", row, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, z: Tensor) -> Blocks:
+        row: Tensor = self.get_buffer("row")
+        if not torch.compiler.is_compiling() and z.numel():
+            known = (z >= 0) & (z < row.shape[0])
+            known &= row[torch.where(known, z, 0)] >= 0
+            if not bool(known.all()):
+                unknown = sorted(set(z[~known].tolist()))
+                raise ValueError(
+                    f"the model does not know the elements Z = {unknown}; it knows {_ranges(self.elements)}"
+                )
+        scalars = self.weight.index_select(0, row[z]) + self.bias
+        sizes = zip(self.layout_out.dims[1:], self.layout_out.channels[1:])
+        return [scalars.unsqueeze(1), *(scalars.new_zeros(z.shape[0], d, c) for d, c in sizes)]
+
+
+class Equiformer(nn.Module):
+    r"""Equiformer: equivariant graph attention transformer for atomistic graphs (arXiv 2206.11990).
+
+    Args:
+        config: the settings; see `EquiformerConfig`, and `from_preset` for named ones.
+
+    Shapes:
+        - z [N]: atomic numbers; pos [N, 3] in Å; batch [N]: graph of each atom (None: one graph). Or a PyG
+          `Data` / `Batch` with these fields in place of z.
+        - edge_index [2, E]: edges to use; None: all pairs nearer than the cutoff, or those stored by the
+          `RadiusGraph` transform. Chemical bonds in `data.edge_index` are not used unless passed here.
+        - edge_attr [E, config.edge_dim]: extra features of those edges.
+        - edge_shift [E, 3] in Å: shift of the source's periodic image.
+        - output: by `config.output`, e.g. [B, 1] for a graph scalar.
+
+    Raises:
+        ValueError: for inputs of the wrong shape, positions that are not finite, or unknown elements.
+
+    Example:
+        >>> model = Equiformer.from_preset("small")
+        >>> z, pos = torch.tensor([8, 1, 1]), torch.randn(3, 3)
+        >>> model(z, pos).shape
+        torch.Size([1, 1])
+    """
+
+    def __init__(self, config: EquiformerConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config if config is not None else EquiformerConfig()
+        edge: dict[str, Any] = {
+            "irreps_sh": c.irreps_sh,
+            "edge_dim": c.num_basis + c.edge_dim,
+            "radial_hidden": c.radial_hidden,
+            "avg_degree": c.avg_degree,
+        }
+        attn: dict[str, Any] = {
+            **edge,
+            "heads": c.heads,
+            "irreps_head": c.irreps_head,
+            "irreps_pre_attn": c.irreps_pre_attn,
+            "attention": c.attention,
+            "message": c.message,
+            "rescale_degree": c.rescale_degree,
+            "attn_dropout": c.attn_dropout,
+            "proj_dropout": c.proj_dropout,
+        }
+        self.embed = AtomEmbedding(c.elements, c.irreps)
+        self.geometry = EdgeGeometry(c.irreps_sh, cutoff=c.cutoff, basis=c.basis, num_basis=c.num_basis)
+        self.edge_degree = EdgeDegreeEmbedding(c.irreps, **edge)
+        self.blocks = nn.ModuleList(
+            EquiformerBlock(
+                c.irreps,
+                irreps_out=c.irreps if k < c.num_layers - 1 else c.irreps_feature,
+                irreps_ffn=c.irreps_ffn,
+                norm=c.norm,
+                drop_path=c.drop_path,
+                **attn,
+            )
+            for k in range(c.num_layers)
+        )
+        self.norm = EquivariantNorm(c.irreps_feature, c.norm)
+        self.dropout = EquivariantDropout(c.out_dropout)
+        self.head: nn.Module
+        if c.output.endswith("vector"):
+            self.head = VectorHead(c.irreps_feature, c.num_outputs, c.vector)
+        elif c.head == "attention":
+            self.head = AttentionHead(c.irreps_feature, c.num_outputs, **attn)
+        else:
+            self.head = ScalarHead(c.irreps_feature, c.num_outputs)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> "Equiformer":
+        """Return a new model with the settings of a preset, some changed: `from_preset("small", heads=2)`."""
+        return cls(preset_config(name, **overrides))
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for module in self.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if module is not self and callable(reset):
+                reset()
+
+    def forward(
+        self,
+        z: Any,
+        pos: Tensor | None = None,
+        batch: Tensor | None = None,
+        *,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+    ) -> Tensor:
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        x, edges = self.encode(inputs)
+        graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
+        for block in self.blocks:
+            x = block(x, **edges, **graphs)
+        x = self.dropout(self.norm(x, **graphs))
+        return self._finish(self.head(x, **edges, **graphs), inputs)
+
+    def encode(self, inputs: GraphInputs) -> tuple[Blocks, dict[str, Any]]:
+        """Return the first node features, and all that the blocks need to know of the edges."""
+        c = self.config
+        check_positions(inputs.pos)
+        edge_index = inputs.edge_index
+        if edge_index is None:
+            edge_index = radius_graph(inputs.pos, c.cutoff, inputs.batch)
+        geometry = self.geometry.features(inputs.pos, edge_index, inputs.edge_shift)
+        radial = geometry.radial
+        if inputs.edge_attr is not None:
+            radial = torch.cat([radial, inputs.edge_attr.to(radial.dtype)], dim=1)
+        num_atoms = inputs.pos.shape[0]
+        compiling = torch.compiler.is_compiling()
+        edges = {
+            "edge_index": edge_index,
+            "edge_sh": geometry.sh,
+            "edge_attr": radial,
+            "edge_weight": geometry.envelope if c.envelope == "polynomial" else None,
+            "table": None if compiling else neighbor_table(edge_index[1], num_atoms),
+        }
+        x = self.embed(inputs.z)
+        y = self.edge_degree(**edges, num_nodes=num_atoms)
+        return [a + b for a, b in zip(x, y)], edges
+
+    def _finish(self, out: Tensor, inputs: GraphInputs) -> Tensor:
+        c = self.config
+        if c.output.startswith("graph"):
+            out = segment_sum(out, inputs.batch, inputs.num_graphs) / c.avg_num_nodes**0.5
+        if (c.output_scale, c.output_std, c.output_mean) != (1.0, 1.0, 0.0):
+            out = c.output_mean + c.output_std * (c.output_scale * out)
+        return squeeze_single(out)
+
+    def __repr__(self) -> str:
+        c = self.config
+        weights = sum(p.numel() for p in self.parameters())
+        return (
+            f"{type(self).__name__}({c.num_layers} blocks of {c.irreps}, {c.heads} heads, attention={c.attention!r}, "
+            f"message={c.message!r}, cutoff={c.cutoff} Å, output={c.output!r}, {weights:,} weights)"
+        )
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """Return sorted numbers as ranges: "1-8, 16"."""
+    out: list[list[int]] = []
+    for n in sorted(numbers):
+        if out and out[-1][1] == n - 1:
+            out[-1][1] = n
+        else:
+            out.append([n, n])
+    return ", ".join(f"{a}-{b}" if a < b else str(a) for a, b in out)

@@ -1,0 +1,73 @@
+"""Activations whose output has the second moment of their normal-distributed input, and the gate."""
+
+import torch
+from e3nn.o3 import Irreps
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from ..o3 import SCALAR, Blocks, as_irreps, count, even_first
+from .irreps_module import IrrepsModule
+
+# 1/√E[f(z)²] for standard normal z, with e3nn's sample of z, as the published weights were trained.
+SILU_GAIN = 1.6791767923989418
+SIGMOID_GAIN = 1.8467055342154763
+SMOOTH_LEAKY_RELU_GAIN = 1.531320475574866
+
+
+def smooth_leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
+    r"""Return a leaky ReLU with continuous derivatives, :math:`\frac{1+s}{2}x + \frac{1-s}{2}x(2σ(x)-1)`.
+
+    Example:
+        >>> smooth_leaky_relu(torch.tensor([-20.0, 0.0, 20.0]))
+        tensor([-4.,  0., 20.])
+    """
+    return x * (negative_slope + (1 - negative_slope) * torch.sigmoid(x))
+
+
+def gate_irreps(irreps: Irreps) -> Irreps:
+    """Return what a gate needs to give `irreps`: its 0e channels, one 0e per other channel, the others.
+
+    Example:
+        >>> gate_irreps(Irreps("8x0e+4x1e+2x2e"))
+        14x0e+4x1e+2x2e
+    """
+    return even_first(Irreps([(irreps.num_irreps, SCALAR)]) + Irreps([e for e in irreps if e.ir != SCALAR]))
+
+
+class Gate(IrrepsModule):
+    r"""Gated non-linearity: SiLU on 0e, every other channel times the sigmoid of an extra scalar.
+
+    .. math:: y_0 = c_1\,\mathrm{SiLU}(x_0), \qquad y_l = c_2\,σ(g_l)\, x_l
+
+    The 0e channels of the input are the scalars, then the gates in the order of the other types.
+
+    Args:
+        irreps_out: irreps of the output; `irreps_in` follows (see `gate_irreps`).
+
+    Raises:
+        ValueError: if `irreps_out` is empty.
+
+    Example:
+        >>> gate = Gate("4x0e+2x1o")
+        >>> gate.irreps_in, gate(torch.zeros(3, 12)).shape
+        (6x0e+2x1o, torch.Size([3, 10]))
+    """
+
+    def __init__(self, irreps_out: Irreps | str) -> None:
+        irreps_out = as_irreps(irreps_out, "irreps_out")
+        super().__init__(gate_irreps(irreps_out), irreps_out)
+        self.num_scalars = count(irreps_out, SCALAR)
+        channels = zip(self.layout_out.types, self.layout_out.channels)
+        self.sizes = [self.num_scalars] + [mul for ir, mul in channels if ir != SCALAR]
+
+    def blocks(self, x: Blocks) -> Blocks:
+        scalars, *gates = torch.split(x[0], self.sizes, dim=-1)
+        out = [SILU_GAIN * silu(scalars)] if self.num_scalars else []
+        return out + [SIGMOID_GAIN * torch.sigmoid(g) * y for g, y in zip(gates, x[1:])]
+
+
+class ScalarActivation(nn.Module):
+    """SiLU with unit second moment, for 0e features [N, C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return SILU_GAIN * silu(x)

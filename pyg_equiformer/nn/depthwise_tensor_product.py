@@ -1,0 +1,68 @@
+"""The depthwise tensor product as a layer."""
+
+import torch
+from e3nn.o3 import Irreps
+from torch import Tensor, nn
+
+from ..kernels import coupling_matrices, depthwise_product
+from ..o3 import Blocks, Constants, CouplingPlan, Layout, as_irreps, check_irreps_sh, coupling_plan
+
+
+class DepthwiseTensorProduct(nn.Module):
+    r"""Tensor product of features with edge harmonics, channel by channel, with given weights.
+
+    .. math:: (x \otimes_w Y)^{(l_3)}_{c} = w_{c} \sqrt{2l_3+1} \sum_{m_1 m_2}
+        \begin{pmatrix} l_1 & l_2 & l_3 \\ m_1 & m_2 & m_3 \end{pmatrix} x^{(l_1)}_{m_1 c} Y_{l_2 m_2}
+
+    Args:
+        irreps_in: irreps of x.
+        irreps_sh: irreps of the harmonics, each once.
+        irreps_filter: keep the paths to these irreps and to 0e.
+
+    Shapes:
+        x [E, irreps_in.dim], sh [E, irreps_sh.dim], weight [E, weight_numel] → [E, irreps_out.dim]
+
+    Example:
+        >>> tp = DepthwiseTensorProduct("4x0e+2x1e", irreps_sh="0e+1e", irreps_filter="0e+1e")
+        >>> tp.irreps_out, tp.weight_numel
+        (6x0e+8x1e, 14)
+    """
+
+    def __init__(self, irreps_in: Irreps | str, *, irreps_sh: Irreps | str, irreps_filter: Irreps | str) -> None:
+        super().__init__()
+        self.plan: CouplingPlan = coupling_plan(
+            Layout(irreps_in), check_irreps_sh(irreps_sh), as_irreps(irreps_filter, "irreps_filter")
+        )
+        self.layout_out = Layout(self.plan.irreps_out)
+        self.coupling = Constants(coefficients=self.plan.coefficients)
+
+    @property
+    def irreps_in(self) -> Irreps:
+        return self.plan.layout_in.irreps
+
+    @property
+    def irreps_sh(self) -> Irreps:
+        return self.plan.irreps_sh
+
+    @property
+    def irreps_out(self) -> Irreps:
+        return self.layout_out.irreps
+
+    @property
+    def weight_numel(self) -> int:
+        return self.plan.weight_numel
+
+    def matrices(self, edge_sh: Tensor) -> list[Tensor]:
+        """Return the coupling matrices of the edges, see `kernels.coupling_matrices`."""
+        return coupling_matrices(self.plan, self.coupling.get_buffer("coefficients"), edge_sh)
+
+    def pairs(self, x: Blocks, matrices: list[Tensor], weight: Tensor | None = None) -> list[list[Tensor]]:
+        """Return the product pair by pair, see `kernels.depthwise_product`."""
+        return depthwise_product(self.plan, matrices, x, weight)
+
+    def forward(self, x: Tensor, edge_sh: Tensor, weight: Tensor | None = None) -> Tensor:
+        parts = self.pairs(self.plan.layout_in.split(x), self.matrices(edge_sh), weight)
+        return self.layout_out.join([torch.cat(p, dim=-1) for p in parts])
+
+    def extra_repr(self) -> str:
+        return f"{self.irreps_in} x {self.irreps_sh} -> {self.irreps_out}"
