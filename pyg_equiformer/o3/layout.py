@@ -116,7 +116,11 @@ class Layout:
             sizes = [mul for b, _, mul in self.entries if b == k]
             chunks.append(list(torch.split(block, sizes, dim=-1)) if len(sizes) > 1 else [block])
         lead = blocks[0].shape[:-2]
-        flat = [chunks[b].pop(0).transpose(-1, -2).reshape(*lead, -1) for b, _, _ in self.entries]
+        # Sizes are written out: a product without edges or atoms leaves -1 ambiguous.
+        flat = [
+            chunks[b].pop(0).transpose(-1, -2).reshape(*lead, size)
+            for (b, _, _), size in zip(self.entries, self._sizes)
+        ]
         return torch.cat(flat, dim=-1)
 
     def __eq__(self, other: object) -> bool:

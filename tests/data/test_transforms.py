@@ -1,0 +1,102 @@
+"""The transform that stores neighbours: the same edges in a batch as computed on the fly."""
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data, HeteroData, InMemoryDataset
+from torch_geometric.loader import DataLoader
+from torch_geometric.transforms import BaseTransform, Compose, RandomRotate
+
+from pyg_equiformer import keys
+from pyg_equiformer.data import RadiusGraph
+from pyg_equiformer.neighbors import radius_graph
+
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+
+def molecules(sizes: tuple[int, ...] = (5, 1, 12, 3), device: str = "cpu") -> list[Data]:
+    generator = torch.Generator().manual_seed(0)
+    graphs = []
+    for size in sizes:
+        pos = torch.rand(size, 3, generator=generator, dtype=torch.float64).to(device) * 4
+        bonds = torch.stack([torch.arange(size - 1), torch.arange(1, size)]).to(device)
+        graphs.append(Data(z=torch.ones(size, dtype=torch.int64, device=device), pos=pos, edge_index=bonds))
+    return graphs
+
+
+def check(batch: Batch, r: float, limit: int | None = None) -> None:
+    expected = radius_graph(batch.pos, r, batch.batch, limit)
+    assert torch.equal(batch[keys.RADIUS_EDGE_INDEX], expected)
+    cutoff = batch[keys.RADIUS_CUTOFF]
+    assert torch.equal(cutoff, torch.full((batch.num_graphs,), r, dtype=torch.float64, device=cutoff.device))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("limit", [None, 3])
+def test_edges_of_a_batch_are_those_computed_on_the_batch(device: str, limit: int | None) -> None:
+    transform = RadiusGraph(2.5, max_num_neighbors=limit)
+    check(Batch.from_data_list([transform(graph) for graph in molecules(device=device)]), 2.5, limit)
+
+
+def test_a_batch_can_be_transformed_as_a_whole() -> None:
+    check(RadiusGraph(2.5)(Batch.from_data_list(molecules())), 2.5)
+
+
+def test_data_with_a_batch_vector_of_its_own_gets_one_cutoff_per_graph() -> None:
+    data = RadiusGraph(2.5)(Data(pos=torch.zeros(3, 3), batch=torch.tensor([0, 1, 1])))
+    assert data.radius_edge_index.tolist() == [[2, 1], [1, 2]]
+    assert data.radius_cutoff.tolist() == [2.5, 2.5]
+
+
+def test_a_data_loader_collates_stored_edges() -> None:
+    transform = RadiusGraph(3.0)
+    graphs = [transform(graph) for graph in molecules((4, 30, 9, 1, 6))]
+    batches = list(DataLoader(graphs, batch_size=3, shuffle=True))
+    assert sum(batch.num_graphs for batch in batches) == 5
+    for batch in batches:
+        check(batch, 3.0)
+
+
+class Molecules(InMemoryDataset):
+    def __init__(self, transform: BaseTransform) -> None:
+        super().__init__(None, transform)
+        self.data, self.slices = self.collate(molecules((5, 1, 700, 3)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_it_works_in_a_dataset_after_other_transforms_and_in_worker_processes(workers: int) -> None:
+    dataset = Molecules(Compose([RandomRotate(180), RadiusGraph(1.0)]))
+    assert dataset[2].radius_edge_index.shape[1] > 0  # the parent process has used its threads by now
+    for batch in DataLoader(dataset, batch_size=4, num_workers=workers):
+        check(batch, 1.0)
+
+
+def test_bonds_and_the_original_data_are_left_alone() -> None:
+    graph = molecules((6,))[0]
+    bonds = graph.edge_index.clone()
+    transformed = RadiusGraph(2.5)(graph)
+    assert torch.equal(transformed.edge_index, bonds)
+    assert keys.RADIUS_EDGE_INDEX not in graph
+    assert transformed.radius_edge_index.shape[1] != bonds.shape[1]
+
+
+def test_a_graph_taken_out_of_a_batch_has_its_own_edges_again() -> None:
+    graphs = [RadiusGraph(2.5)(graph) for graph in molecules()]
+    for graph, original in zip(Batch.from_data_list(graphs).to_data_list(), graphs, strict=True):
+        assert torch.equal(graph.radius_edge_index, original.radius_edge_index)
+
+
+def test_repr_tells_the_cutoff() -> None:
+    assert repr(RadiusGraph(5)) == "RadiusGraph(r=5.0, max_num_neighbors=None)"
+
+
+@pytest.mark.parametrize(("r", "limit"), [(0.0, None), (float("nan"), None), (5.0, 0)])
+def test_bad_arguments_are_refused_when_the_transform_is_made(r: float, limit: int | None) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        RadiusGraph(r, limit)
+
+
+def test_data_without_positions_is_refused_with_the_fields_it_has() -> None:
+    with pytest.raises(ValueError, match=r"positions 'pos'.*\['z'\]"):
+        RadiusGraph(5.0)(Data(z=torch.ones(3, dtype=torch.int64)))
+    with pytest.raises(ValueError, match="expected a torch_geometric Data or Batch, got HeteroData"):
+        RadiusGraph(5.0)(HeteroData())
