@@ -125,7 +125,7 @@ def read_torch_file(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a file that torch.load reads with weights_only=True: {error}") from error
+        raise ValueError(f"{path} is not a checkpoint: torch.load(weights_only=True) cannot read it") from error
 
 
 def _unpack(content: Any, model: str | None, cutoff: float | None) -> tuple[str, dict[str, Any], Mapping[str, Tensor]]:

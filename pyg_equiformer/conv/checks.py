@@ -21,8 +21,9 @@ def choose_head(layout_in: Layout, irreps_head: Irreps | str | None, heads: int,
                 f"heads={heads} does not divide the channels {', '.join(uneven)} of irreps_in; "
                 "choose another number of heads or give irreps_head"
             )
-        return Irreps([(mul // heads, ir) for mul, ir in layout_in.canonical])
-    irreps = as_irreps(irreps_head, "irreps_head")
+        irreps = Irreps([(mul // heads, ir) for mul, ir in layout_in.canonical])
+    else:
+        irreps = as_irreps(irreps_head, "irreps_head")
     if attention == "mlp" and count(irreps, SCALAR) == 0:
         raise ValueError(f"irreps_head needs 0e channels for attention='mlp', got {irreps}")
     return irreps
@@ -36,6 +37,15 @@ def check_features(x: Any, layout: Layout) -> Blocks:
     return layout.split(x)
 
 
+def check_edge_index(edge_index: Tensor, size: tuple[int, int]) -> None:
+    """Raise a ValueError unless `edge_index` holds integers [2, E] in range for `size` nodes."""
+    if edge_index.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"edge_index must be int64, got {edge_index.dtype}")
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape [2, E], got {tuple(edge_index.shape)}")
+    _check_range(edge_index, size)
+
+
 def check_edges(
     edge_index: Any,
     flow: str,
@@ -44,22 +54,24 @@ def check_edges(
     edge_attr: Tensor,
     edge_weight: Tensor | None,
     conv: Any,
+    trusted: bool,
 ) -> tuple[Any, Tensor]:
-    """Return `edge_index` (int64 if it is a tensor) and the target of each edge, checked."""
+    """Return `edge_index` (int64 if it is a tensor) and the target of each edge, checked.
+
+    The range of a `trusted` tensor was checked before (by the model, once for all its layers).
+    """
     i = 1 if flow == "source_to_target" else 0
     if isinstance(edge_index, SparseTensor):
         row, col, _ = edge_index.coo()
         rows, index = torch.stack([col, row]), row
-    elif isinstance(edge_index, Tensor) and not edge_index.is_sparse and edge_index.layout == torch.strided:
-        if edge_index.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"edge_index must be int64, got {edge_index.dtype}")
-        if edge_index.dim() != 2 or edge_index.shape[0] != 2:
-            raise ValueError(f"edge_index must have shape [2, E], got {tuple(edge_index.shape)}")
+        _check_range(rows, size)
+    elif isinstance(edge_index, Tensor) and edge_index.layout == torch.strided:
+        if not trusted:
+            check_edge_index(edge_index, size)
         edge_index = edge_index if edge_index.dtype == torch.int64 else edge_index.long()
         rows, index = edge_index, edge_index[i]
     else:
         raise ValueError(f"edge_index must be a tensor [2, E], EdgeIndex or SparseTensor, got {type(edge_index)}")
-    _check_range(rows, size)
     shapes = [("edge_sh", edge_sh, conv.sh_dim), ("edge_attr", edge_attr, conv.edge_dim)]
     for name, value, width in shapes:
         if not isinstance(value, Tensor) or value.shape != (rows.shape[1], width):

@@ -58,7 +58,7 @@ class EquiformerConv(MessagePassing):
         message: "nonlinear" or "linear".
         radial_hidden: hidden widths of the radial network.
         rescale_degree: multiply the sum by the degree ("mlp") or by degree / avg_degree ("dot"),
-            as the published code does.
+            as the published code does; the degree is the sum of `edge_weight` where that is given.
         avg_degree: see `rescale_degree`.
         attn_dropout, proj_dropout, drop_path: dropout of attention weights, of output channels, and of the
             whole output of a graph.
@@ -193,7 +193,7 @@ class EquiformerConv(MessagePassing):
             row = check_features(row, self.layout_in)
             col = row if col is x else check_features(col, self.layout_in)
         size = (row[0].shape[0], col[0].shape[0])
-        edge_index, index = check_edges(edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self)
+        edge_index, index = check_edges(edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self, not flat)
         source, target = (row, col) if self.flow == "source_to_target" else (col, row)
 
         matrices = self.product.matrices(edge_sh)
@@ -271,6 +271,7 @@ class EquiformerConv(MessagePassing):
         index: Tensor,
         dim_size: Optional[int],
         matrices: List[Tensor],
+        edge_weight: Optional[Tensor],
         table: Any,
     ) -> Any:
         """Sum the messages of each target; return blocks of the heads' irreps."""
@@ -288,7 +289,8 @@ class EquiformerConv(MessagePassing):
             total = segment_sum(alpha, index, dim_size)
             out = self.lin_value.per_head(summed, self.heads, total, path_weight)
         if self.rescale_degree:
-            degree = segment_sum(torch.ones_like(index, dtype=out[0].dtype), index, dim_size)
+            share = torch.ones_like(index, dtype=out[0].dtype) if edge_weight is None else edge_weight
+            degree = segment_sum(share, index, dim_size)
             degree = degree if self.attention == "mlp" else degree / self.avg_degree
             out = [block * degree.view(-1, 1, 1) for block in out]
         return out

@@ -1,10 +1,12 @@
 """The hot functions: one signature each, no parameters."""
 
-from .depthwise import attention_sum, attention_weighted_product, coupling_matrices, depthwise_product
+from .depthwise import Outer, Part, attention_sum, attention_weighted_product, coupling_matrices, depthwise_product
 from .segments import NeighborTable, neighbor_table, segment_softmax, segment_sum
 
 __all__ = [
     "NeighborTable",
+    "Outer",
+    "Part",
     "attention_sum",
     "attention_weighted_product",
     "coupling_matrices",

@@ -1,10 +1,30 @@
 """The depthwise tensor product and its sums over edges, as a few batched matrix products."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from ..o3 import Blocks, CouplingPlan
 from .segments import NeighborTable
+
+
+class Outer(NamedTuple):
+    """A product of a scalar with a harmonic, left as its factors: y [E, d] and x [E, C] stand for [E, d, C].
+
+    A linear map may then act on x alone, once instead of once per component.
+    """
+
+    y: Tensor
+    x: Tensor
+
+    def dense(self) -> Tensor:
+        """Return the product [E, d, C]."""
+        return self.y.unsqueeze(2) * self.x.unsqueeze(1)
+
+
+#: What a pair gives: [E, d_out, P·C], or its factors.
+Part = Tensor | Outer
 
 
 def coupling_matrices(plan: CouplingPlan, coefficients: Tensor, edge_sh: Tensor) -> list[Tensor]:
@@ -20,31 +40,29 @@ def coupling_matrices(plan: CouplingPlan, coefficients: Tensor, edge_sh: Tensor)
     return [part.unflatten(1, (pair.d_in, -1)) for pair, part in zip(plan.pairs, parts)]
 
 
-def depthwise_product(
-    plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor | None
-) -> list[list[Tensor]]:
+def depthwise_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor | None) -> list[list[Part]]:
     r"""Return :math:`w \odot (x \otimes Y)`, per output type one tensor per pair, not concatenated.
 
     Shapes:
         x: blocks [E, d_in, C]; weight [E, weight_numel] or None
-        → for each output type a list of [E, d_out, P·C]
+        → for each output type a list of [E, d_out, P·C], or of their factors
     """
     weights: tuple[Tensor | None, ...] = (None,) * len(plan.pairs)
     if weight is not None:
         weights = torch.split(weight, [pair.numel for pair in plan.pairs], dim=1)
-    out: list[list[Tensor]] = [[] for _ in plan.channels_out]
+    out: list[list[Part]] = [[] for _ in plan.channels_out]
     for pair, t, w in zip(plan.pairs, matrices, weights):
         xi = x[pair.i_in]
         t = t.to(xi.dtype)
-        if pair.d_in == 1:  # one path, an outer product: weigh the small factor
-            if w is not None:
-                xi = xi * w.unsqueeze(1)
-            u = t.transpose(1, 2) * xi
+        if pair.d_in == 1:
+            xi = xi.squeeze(1) if w is None else xi.squeeze(1) * w
+            outer = Outer(t.squeeze(1), xi)
+            out[pair.i_out].append(outer if pair.d_out > 1 else outer.dense())
         else:
             u = torch.bmm(t.transpose(1, 2), xi).unflatten(1, (pair.d_out, -1)).flatten(2)
             if w is not None:
                 u = u * w.unsqueeze(1)
-        out[pair.i_out].append(u)
+            out[pair.i_out].append(u)
     return out
 
 
@@ -73,15 +91,21 @@ def attention_weighted_product(
     return out
 
 
-def attention_sum(value: list[Tensor], alpha: Tensor, table: NeighborTable) -> list[Tensor]:
+def attention_sum(value: list[Part], alpha: Tensor, table: NeighborTable) -> list[Tensor]:
     r"""Return :math:`\sum_j \alpha_{ij,h} v_{ij}` per target i and head h.
 
     Shapes:
-        value: tensors [E, d, C]; alpha [E, H]; table of N targets → tensors [N, H, d, C]
+        value: [E, d, C] or their factors; alpha [E, H]; table of N targets → tensors [N, H, d, C]
     """
-    left = table.gather(alpha, masked=True).transpose(1, 2)
+    left = table.gather(alpha, masked=True)
     out = []
     for v in value:
-        padded = table.gather(v).flatten(2)
-        out.append(torch.bmm(left, padded.to(left.dtype)).unflatten(2, v.shape[1:]))
+        if isinstance(v, Outer):
+            y = table.gather(v.y.to(left.dtype))
+            rows = (left.unsqueeze(3) * y.unsqueeze(2)).flatten(2)
+            u = torch.bmm(rows.transpose(1, 2), table.gather(v.x).to(left.dtype))
+            out.append(u.unflatten(1, (alpha.shape[1], -1)))
+        else:
+            u = torch.bmm(left.transpose(1, 2), table.gather(v).flatten(2).to(left.dtype))
+            out.append(u.unflatten(2, v.shape[1:]))
     return out

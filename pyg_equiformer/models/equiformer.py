@@ -162,6 +162,11 @@ class Equiformer(nn.Module):
         """Return the first node features, and all that the blocks need to know of the edges."""
         c = self.config
         check_positions(inputs.pos)
+        if inputs.pos.dtype != self.embed.weight.dtype and not torch.is_autocast_enabled(inputs.pos.device.type):
+            raise ValueError(
+                f"pos is {inputs.pos.dtype} but the weights are {self.embed.weight.dtype}; "
+                "convert one of them with .float() or .double()"
+            )
         edge_index = inputs.edge_index
         if edge_index is None:
             edge_index = radius_graph(inputs.pos, c.cutoff, inputs.batch)

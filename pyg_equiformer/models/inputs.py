@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import keys
+from ..conv import check_edge_index
 from .config import EquiformerConfig
 
 
@@ -55,7 +56,7 @@ def collect_inputs(
         raise ValueError(f"batch must hold {z.shape[0]} integers, got shape {tuple(batch.shape)} of {batch.dtype}")
     if num_graphs is None:
         num_graphs = int(batch.max()) + 1 if batch.numel() else 0
-    _check_edges(edge_index, edge_attr, config)
+    _check_edges(edge_index, edge_attr, config, pos.shape[0])
     return GraphInputs(z.long(), pos, batch.long(), num_graphs, edge_index, edge_attr, edge_shift)
 
 
@@ -74,11 +75,9 @@ def _check_stored_cutoff(data: Any, cutoff: float) -> None:
             raise ValueError(f"edges stored with a cutoff of {float(wrong[0])} Å, but the model's is {cutoff} Å")
 
 
-def _check_edges(edge_index: Tensor | None, edge_attr: Tensor | None, config: EquiformerConfig) -> None:
-    if edge_index is not None and (
-        edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.dtype not in (torch.int64, torch.int32)
-    ):
-        raise ValueError(f"edge_index must be int64 [2, E], got {edge_index.dtype} {tuple(edge_index.shape)}")
+def _check_edges(edge_index: Tensor | None, edge_attr: Tensor | None, config: EquiformerConfig, num_atoms: int) -> None:
+    if edge_index is not None:
+        check_edge_index(edge_index, (num_atoms, num_atoms))
     if (edge_attr is not None) != (config.edge_dim > 0):
         given = "none" if edge_attr is None else f"shape {tuple(edge_attr.shape)}"
         raise ValueError(f"the model expects edge_attr [E, {config.edge_dim}], got {given}")

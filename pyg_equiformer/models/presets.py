@@ -75,6 +75,6 @@ def preset_config(name: str, **overrides: Any) -> EquiformerConfig:
     base = EquiformerConfig(**PRESETS[name])
     if str(values.get("output", "")).endswith("vector") and "irreps_feature" not in overrides:
         scalars = count(Irreps(base.irreps_feature), "0e")
-        others = [e for e in Irreps(values.get("irreps", base.irreps)) if e.ir != "0e"]
+        others = [e for e in Irreps(values.get("irreps", base.irreps)) if str(e.ir) != "0e"]
         values["irreps_feature"] = str(Irreps([(scalars, "0e")]) + Irreps(others))
     return EquiformerConfig.from_dict(values)

@@ -4,7 +4,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..kernels import coupling_matrices, depthwise_product
+from ..kernels import Outer, Part, coupling_matrices, depthwise_product
 from ..o3 import Blocks, Constants, CouplingPlan, Layout, as_irreps, check_irreps_sh, coupling_plan
 
 
@@ -56,13 +56,14 @@ class DepthwiseTensorProduct(nn.Module):
         """Return the coupling matrices of the edges, see `kernels.coupling_matrices`."""
         return coupling_matrices(self.plan, self.coupling.get_buffer("coefficients"), edge_sh)
 
-    def pairs(self, x: Blocks, matrices: list[Tensor], weight: Tensor | None = None) -> list[list[Tensor]]:
+    def pairs(self, x: Blocks, matrices: list[Tensor], weight: Tensor | None = None) -> list[list[Part]]:
         """Return the product pair by pair, see `kernels.depthwise_product`."""
         return depthwise_product(self.plan, matrices, x, weight)
 
     def forward(self, x: Tensor, edge_sh: Tensor, weight: Tensor | None = None) -> Tensor:
         parts = self.pairs(self.plan.layout_in.split(x), self.matrices(edge_sh), weight)
-        return self.layout_out.join([torch.cat(p, dim=-1) for p in parts])
+        dense = [[u.dense() if isinstance(u, Outer) else u for u in pieces] for pieces in parts]
+        return self.layout_out.join([torch.cat(pieces, dim=-1) for pieces in dense])
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in} x {self.irreps_sh} -> {self.irreps_out}"

@@ -6,6 +6,7 @@ import torch
 from e3nn.o3 import Irrep, Irreps
 from torch import Tensor, nn
 
+from ..kernels import Outer, Part
 from ..o3 import SCALAR, Blocks, CouplingPlan, Layout
 from .irreps_module import IrrepsModule
 
@@ -114,24 +115,33 @@ class PathLinear(nn.Module):
         rows = [w for w, p in zip(torch.split(path_weight, sizes), self.plan.pairs) if p.i_out == source]
         return torch.cat(rows).unsqueeze(1) * weight
 
-    def forward(self, parts: list[list[Tensor]], path_weight: Tensor | None = None) -> Blocks:
-        """Map per-pair products [E, d, P·C] to blocks [E, d, C_out]."""
+    def forward(self, parts: list[list[Part]], path_weight: Tensor | None = None) -> Blocks:
+        """Map per-pair products [E, d, P·C], or their factors, to blocks [E, d, C_out]."""
         out = []
-        like = parts[0][0]
+        first = parts[0][0]
+        like = first.x if isinstance(first, Outer) else first
         for name, d, mul, source in self._outputs:
             bias = self.types.bias if name == "0e" else None
             if source < 0:
                 y = like.new_zeros(like.shape[0], d, mul)
                 out.append(y if bias is None else y + bias)
                 continue
-            pieces = parts[source]
-            weight = self._matrix(name, source, path_weight)
-            rows = torch.split(weight, [p.shape[-1] for p in pieces])
-            y = nn.functional.linear(pieces[0], rows[0].t(), bias)
-            for piece, row in zip(pieces[1:], rows[1:]):
-                y = y + nn.functional.linear(piece, row.t())
-            out.append(y)
+            out.append(self._sum(parts[source], self._matrix(name, source, path_weight), bias))
         return out
+
+    @staticmethod
+    def _sum(pieces: list[Part], weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return Σ piece · rows + bias; an outer product is mapped before it is formed."""
+        rows = torch.split(weight, [p.x.shape[-1] if isinstance(p, Outer) else p.shape[-1] for p in pieces])
+        y = None
+        for piece, row in zip(pieces, rows):
+            if isinstance(piece, Outer):
+                term = Outer(piece.y, nn.functional.linear(piece.x, row.t())).dense()
+            else:
+                term = nn.functional.linear(piece, row.t())
+            y = term if y is None else y + term
+        assert y is not None  # every reached type has a piece
+        return y if bias is None else y + bias
 
     def per_head(
         self, parts: list[list[Tensor]], heads: int, alpha_sum: Tensor, path_weight: Tensor | None = None

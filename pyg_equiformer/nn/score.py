@@ -6,6 +6,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
+from ..kernels import Part
 from ..o3 import SCALAR, Blocks, CouplingPlan, Layout, count
 from .activation import SMOOTH_LEAKY_RELU_GAIN, smooth_leaky_relu
 from .linear import Linear, PathLinear
@@ -36,7 +37,7 @@ class MLPScore(nn.Module):
         self.lin.reset_parameters()
         nn.init.xavier_uniform_(self.vector)
 
-    def forward(self, x_target: Blocks, parts: list[list[Tensor]], index: Tensor) -> Tensor:
+    def forward(self, x_target: Blocks, parts: list[list[Part]], index: Tensor) -> Tensor:
         hidden = self.lin(parts)[0].squeeze(1).unflatten(1, (self.heads, self.width))
         hidden = SMOOTH_LEAKY_RELU_GAIN * smooth_leaky_relu(hidden)
         return (hidden * self.vector).sum(-1)
@@ -69,7 +70,7 @@ class DotScore(nn.Module):
         self.query.reset_parameters()
         self.key.reset_parameters()
 
-    def forward(self, x_target: Blocks, parts: list[list[Tensor]], index: Tensor) -> Tensor:
+    def forward(self, x_target: Blocks, parts: list[list[Part]], index: Tensor) -> Tensor:
         query = self.query.blocks(x_target)
         score = None
         for scale, q, k in zip(self.scale, query, self.key(parts)):

@@ -1,0 +1,99 @@
+"""Our own checkpoint files."""
+
+import pytest
+import torch
+
+from pyg_equiformer import EnergyForces, Equiformer, EquiformerConfig, load_model, save_model
+from pyg_equiformer.checkpoints import read_extra
+
+from ..models.conftest import tiny
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_save_load_save_is_identical(tmp_path, dtype):
+    first, second = tmp_path / "model.pt", tmp_path / "again" / "model.pt"
+    second.parent.mkdir()
+    save_model(first, tiny("md17").to(dtype))
+    model = load_model(first)
+    assert next(model.parameters()).dtype == dtype
+    save_model(second, model)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_potential_keeps_scale_shift_and_atomic_energies(tmp_path):
+    z, pos = torch.tensor([6, 1]), torch.randn(2, 3, dtype=torch.float64)
+    potential = EnergyForces(tiny(), energy_scale=2.0, energy_shift=3.0, atomic_energies={1: -1.0, 6: -2.0})
+    save_model(tmp_path / "p.pt", potential, note="mine", seeds=[1, 2])
+    again = load_model(tmp_path / "p.pt")
+    assert isinstance(again, EnergyForces)
+    for key, value in potential(z, pos).items():
+        assert torch.equal(again(z, pos)[key], value)
+    assert read_extra(tmp_path / "p.pt") == {"note": "mine", "seeds": [1, 2]}
+
+
+def test_the_file_loads_with_weights_only(tmp_path):
+    save_model(tmp_path / "m.pt", tiny())
+    content = torch.load(tmp_path / "m.pt", weights_only=True)
+    assert content["config"]["cutoff"] == 5.0
+
+
+def test_a_model_of_another_config_is_refused_with_the_differences(tmp_path):
+    save_model(tmp_path / "m.pt", tiny())
+    with pytest.raises(ValueError, match="heads: 2 in the file, 1 expected"):
+        load_model(tmp_path / "m.pt", config=tiny().config.replace(heads=1))
+
+
+def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
+    save_model(tmp_path / "m.pt", tiny())
+    content = torch.load(tmp_path / "m.pt", weights_only=True)
+    content["config"]["num_layers"] = 3
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"do not fit its config.*Missing key"):
+        load_model(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK not a zip", b"# a text file\n", b"\x80\x04K\x01."])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.pt is not a checkpoint"):
+        load_model(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "m.pt"
+    save_model(path, tiny())
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="is not a checkpoint"):
+        load_model(path)
+
+
+def test_a_missing_file_and_a_foreign_checkpoint_are_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        load_model(tmp_path / "nothing.pt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.pt")
+    with pytest.raises(ValueError, match="load_official reads those of the published code"):
+        load_model(tmp_path / "foreign.pt")
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    save_model(tmp_path / "m.pt", tiny())
+    content = torch.load(tmp_path / "m.pt", weights_only=True)
+    torch.save(content | {"version": 99}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match="format version 99"):
+        load_model(tmp_path / "m.pt")
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_debris(tmp_path):
+    path = tmp_path / "m.pt"
+    save_model(path, tiny())
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        save_model(path, tiny(), extra=lambda: None)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_loaded_model_is_in_evaluation_mode(tmp_path):
+    save_model(tmp_path / "m.pt", Equiformer(EquiformerConfig(num_layers=1)))
+    assert not load_model(tmp_path / "m.pt").training
