@@ -84,13 +84,22 @@ def load_model(path: str | Path, config: EquiformerConfig | None = None) -> Any:
     network = Equiformer(saved)
     state: dict[str, Tensor] = content["state_dict"]
     network.to(next(v.dtype for v in state.values() if v.is_floating_point()))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the weights in {path} do not fit its config: {error}") from error
+    _check_fit(path, state, network.state_dict())
+    network.load_state_dict(state)
     if content["class"] == "EnergyForces":
         return EnergyForces(network, **content["energy"]).eval()
     return network.eval()
+
+
+def _check_fit(path: str | Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise a short ValueError unless names and shapes agree."""
+    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    wrong = [k for k in expected if k in found and found[k].shape != expected[k].shape]
+    if missing or extra or wrong:
+        raise ValueError(
+            f"the weights in {path} do not fit its config: {len(missing)} missing {missing[:2]}, "
+            f"{len(extra)} unexpected {extra[:2]}, {len(wrong)} of another shape {wrong[:2]}"
+        )
 
 
 def read_extra(path: str | Path) -> dict[str, Any]:
