@@ -5,6 +5,7 @@ from typing import Any, List, Literal, Optional, Tuple  # PyG's inspector knows 
 
 import torch
 from e3nn.o3 import Irreps
+from einops import rearrange
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
@@ -262,8 +263,9 @@ class EquiformerConv(MessagePassing):
         if self.gate is not None:
             value = self.value_product.pairs(value, matrices)
         value = self.lin_value(value, None if self.gate is None else self.value_weight)
-        weight = alpha.unsqueeze(1).unsqueeze(3)
-        return self.layout_heads.join([(weight * v.unflatten(2, (self.heads, -1))).flatten(2) for v in value])
+        weight = rearrange(alpha, "e h -> e 1 h 1")
+        heads = [weight * rearrange(v, "e m (h c) -> e m h c", h=self.heads) for v in value]
+        return self.layout_heads.join([rearrange(v, "e m h c -> e m (h c)") for v in heads])
 
     def aggregate(
         self,

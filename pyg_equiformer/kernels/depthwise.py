@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..o3 import Blocks, CouplingPlan
@@ -59,7 +60,8 @@ def depthwise_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, wei
             outer = Outer(t.squeeze(1), xi)
             out[pair.i_out].append(outer if pair.d_out > 1 else outer.dense())
         else:
-            u = torch.bmm(t.transpose(1, 2), xi).unflatten(1, (pair.d_out, -1)).flatten(2)
+            u = torch.bmm(t.transpose(1, 2), xi)
+            u = rearrange(u, "e (m p) c -> e m (p c)", m=pair.d_out)
             if w is not None:
                 u = u * w.unsqueeze(1)
             out[pair.i_out].append(u)
@@ -79,15 +81,15 @@ def attention_weighted_product(
         → for each output type a list of [N, H, d_out, P·C]
     """
     heads = alpha.shape[1]
-    gathered = [table.gather(block).flatten(1, 2) for block in x]
+    gathered = [rearrange(table.gather(block), "n k i c -> n (k i) c") for block in x]
     alpha = table.gather(alpha, masked=True)
     out: list[list[Tensor]] = [[] for _ in plan.channels_out]
     for pair, t in zip(plan.pairs, matrices):
         t = table.gather(t.to(alpha.dtype))
-        # [N, K, d_in, H, d_out·P] → [N, K·d_in, H·d_out·P]
-        left = (t.unsqueeze(3) * alpha[:, :, None, :, None]).flatten(3).flatten(1, 2)
+        weighted = rearrange(t, "n k i r -> n k i 1 r") * rearrange(alpha, "n k h -> n k 1 h 1")
+        left = rearrange(weighted, "n k i h r -> n (k i) (h r)")
         u = torch.bmm(left.transpose(1, 2), gathered[pair.i_in].to(left.dtype))
-        out[pair.i_out].append(u.unflatten(1, (heads, pair.d_out, -1)).flatten(3))
+        out[pair.i_out].append(rearrange(u, "n (h m p) c -> n h m (p c)", h=heads, m=pair.d_out))
     return out
 
 
@@ -102,10 +104,11 @@ def attention_sum(value: list[Part], alpha: Tensor, table: NeighborTable) -> lis
     for v in value:
         if isinstance(v, Outer):
             y = table.gather(v.y.to(left.dtype))
-            rows = (left.unsqueeze(3) * y.unsqueeze(2)).flatten(2)
+            rows = rearrange(left, "n k h -> n k h 1") * rearrange(y, "n k m -> n k 1 m")
+            rows = rearrange(rows, "n k h m -> n k (h m)")
             u = torch.bmm(rows.transpose(1, 2), table.gather(v.x).to(left.dtype))
-            out.append(u.unflatten(1, (alpha.shape[1], -1)))
+            out.append(rearrange(u, "n (h m) c -> n h m c", h=alpha.shape[1]))
         else:
-            u = torch.bmm(left.transpose(1, 2), table.gather(v).flatten(2).to(left.dtype))
-            out.append(u.unflatten(2, v.shape[1:]))
+            u = torch.bmm(left.transpose(1, 2), rearrange(table.gather(v), "n k m c -> n k (m c)").to(left.dtype))
+            out.append(rearrange(u, "n h (m c) -> n h m c", m=v.shape[1]))
     return out

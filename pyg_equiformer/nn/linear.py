@@ -4,6 +4,7 @@ import math
 
 import torch
 from e3nn.o3 import Irrep, Irreps
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..kernels import Outer, Part
@@ -159,10 +160,11 @@ class PathLinear(nn.Module):
                 y = alpha_sum.new_zeros(alpha_sum.shape[0], d, mul)
             else:
                 u = torch.cat(pieces, dim=-1)
-                rows = self._matrix(name, source, path_weight)[: u.shape[-1]].unflatten(1, (heads, -1))
-                y = torch.einsum("nhmk,khc->nmhc", u, rows).flatten(2)
+                rows = rearrange(self._matrix(name, source, path_weight)[: u.shape[-1]], "k (h c) -> k h c", h=heads)
+                y = rearrange(torch.einsum("nhmk,khc->nmhc", u, rows), "n m h c -> n m (h c)")
             if name == "0e" and self.types.bias is not None:
-                y = y + (alpha_sum.unsqueeze(2) * self.types.bias.view(heads, -1)).flatten(1).unsqueeze(1)
+                share = rearrange(alpha_sum, "n h -> n h 1") * rearrange(self.types.bias, "(h c) -> h c", h=heads)
+                y = y + rearrange(share, "n h c -> n 1 (h c)")
             out.append(y)
         return out
 

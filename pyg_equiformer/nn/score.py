@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from e3nn.o3 import Irreps
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..kernels import Part
@@ -38,7 +39,7 @@ class MLPScore(nn.Module):
         nn.init.xavier_uniform_(self.vector)
 
     def forward(self, x_target: Blocks, parts: list[list[Part]], index: Tensor) -> Tensor:
-        hidden = self.lin(parts)[0].squeeze(1).unflatten(1, (self.heads, self.width))
+        hidden = rearrange(self.lin(parts)[0], "e 1 (h c) -> e h c", h=self.heads)
         hidden = SMOOTH_LEAKY_RELU_GAIN * smooth_leaky_relu(hidden)
         return (hidden * self.vector).sum(-1)
 
@@ -74,7 +75,8 @@ class DotScore(nn.Module):
         query = self.query.blocks(x_target)
         score = None
         for scale, q, k in zip(self.scale, query, self.key(parts)):
-            term = ((scale * q).index_select(0, index) * k).unflatten(2, (self.heads, -1)).sum(dim=(1, 3))
+            product = rearrange((scale * q).index_select(0, index) * k, "e m (h c) -> e h (m c)", h=self.heads)
+            term = product.sum(-1)
             score = term if score is None else score + term
         assert score is not None  # a head has at least one irrep
         return score

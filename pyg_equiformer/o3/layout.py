@@ -7,6 +7,7 @@ contiguous, every linear map is one matrix product per type, and nothing is slic
 
 import torch
 from e3nn.o3 import Irrep, Irreps
+from einops import rearrange
 from torch import Tensor
 
 #: One tensor `[..., 2l+1, channels]` per irrep type, in the order of `Layout.types`.
@@ -106,7 +107,7 @@ class Layout:
         # One split, not slices: its backward is one concatenation instead of a padded copy per slice.
         for (block, _, mul), part in zip(self.entries, torch.split(x, self._sizes, dim=-1)):
             d = self.dims[block]
-            parts[block].append(part.reshape(*x.shape[:-1], mul, d).transpose(-1, -2))
+            parts[block].append(rearrange(part, "... (c m) -> ... m c", c=mul, m=d))
         return [(torch.cat(p, dim=-1) if len(p) > 1 else p[0].contiguous()) for p in parts]
 
     def join(self, blocks: Blocks) -> Tensor:
@@ -115,12 +116,7 @@ class Layout:
         for k, block in enumerate(blocks):
             sizes = [mul for b, _, mul in self.entries if b == k]
             chunks.append(list(torch.split(block, sizes, dim=-1)) if len(sizes) > 1 else [block])
-        lead = blocks[0].shape[:-2]
-        # Sizes are written out: a product without edges or atoms leaves -1 ambiguous.
-        flat = [
-            chunks[b].pop(0).transpose(-1, -2).reshape(*lead, size)
-            for (b, _, _), size in zip(self.entries, self._sizes)
-        ]
+        flat = [rearrange(chunks[b].pop(0), "... m c -> ... (c m)") for b, _, _ in self.entries]
         return torch.cat(flat, dim=-1)
 
     def __eq__(self, other: object) -> bool:
