@@ -35,11 +35,18 @@ def segment_softmax(logits: Tensor, index: Tensor, num_segments: int, weight: Te
         tensor([0.5000, 0.5000, 1.0000])
     """
     with torch.no_grad():
+        height = logits
+        if weight is not None:  # an edge that weighs next to nothing must not set the scale
+            height = logits + weight.clamp(min=1e-30).log().unsqueeze(1).to(logits.dtype)
+            height = height.masked_fill(weight.unsqueeze(1) == 0, -torch.inf)
         top = logits.new_full((num_segments, logits.shape[1]), -torch.inf)
-        top = top.scatter_reduce(0, index.unsqueeze(1).expand_as(logits), logits, "amax")
-    numerator = (logits - top.index_select(0, index)).exp()
-    if weight is not None:
-        numerator = numerator * weight.unsqueeze(1).to(numerator.dtype)
+        top = top.scatter_reduce(0, index.unsqueeze(1).expand_as(logits), height, "amax")
+    exponent = logits - top.index_select(0, index)
+    if weight is None:
+        numerator = exponent.exp()
+    else:
+        exponent = exponent.masked_fill(weight.unsqueeze(1) == 0, 0.0)
+        numerator = exponent.exp() * weight.unsqueeze(1).to(exponent.dtype)
     total = segment_sum(numerator, index, num_segments)
     # Edges at the very cutoff may all weigh nothing; their share is then nothing too.
     total = torch.where(total > 0, total, torch.ones_like(total))

@@ -110,10 +110,12 @@ class BesselBasis(nn.Module):
 
     def forward(self, d: Tensor) -> Tensor:
         x = (d / self.cutoff).unsqueeze(-1)
-        zero = x == 0
-        safe = torch.where(zero, torch.ones_like(x), x)
-        wave = torch.where(zero, self.frequencies, torch.sin(self.frequencies * safe) / safe)
-        return polynomial_envelope(x) * math.sqrt(2 / self.cutoff**3) * wave
+        y = self.frequencies * x
+        # Near 0 the series: sin(y)/y and its derivatives lose all digits there, or divide by zero.
+        near = y.abs() < 1e-2
+        safe = torch.where(near, torch.ones_like(y), y)
+        sinc = torch.where(near, 1 - y * y / 6 * (1 - y * y / 20), torch.sin(safe) / safe)
+        return polynomial_envelope(x) * math.sqrt(2 / self.cutoff**3) * self.frequencies * sinc
 
     def extra_repr(self) -> str:
         return f"{self.num_basis}, cutoff={self.cutoff}"
@@ -126,8 +128,9 @@ def polynomial_envelope(x: Tensor) -> Tensor:
         >>> polynomial_envelope(torch.tensor([0.0, 1.0, 2.0]))
         tensor([1., 0., 0.])
     """
-    u = 1 + x**5 * (-21 + x * (35 - 15 * x))
-    return torch.where(x < 1, u, torch.zeros_like(u))
+    # Factored, u keeps its digits, and its sign, up to the cutoff.
+    rest = (1 - x).clamp(min=0)
+    return rest**3 * (1 + x * (3 + x * (6 + x * (10 + 15 * x))))
 
 
 def radial_basis(kind: BasisKind, num_basis: int, cutoff: float) -> nn.Module:
