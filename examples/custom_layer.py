@@ -1,7 +1,7 @@
 """EquiformerConv as a layer of your own model: a force field from torch_geometric.nn.Sequential.
 
-    python examples/custom_layer.py            # about two minutes on two cores
-    python examples/custom_layer.py --smoke    # a few steps
+python examples/custom_layer.py            # about two minutes on two cores
+python examples/custom_layer.py --smoke    # a few steps
 """
 
 import argparse
@@ -70,7 +70,9 @@ def main(steps: int) -> float:
     model.eval()
     batch = next(iter(DataLoader(test, batch_size=len(test))))
     error = (model(batch.z, batch.pos, batch.batch)[1] - batch.forces).abs().mean()
-    print(f"test error {1000 * float(error):.1f} meV/Å; the forces spread by {1000 * float(batch.forces.std()):.1f} meV/Å")
+    print(
+        f"test error {1000 * float(error):.1f} meV/Å; the forces spread by {1000 * float(batch.forces.std()):.1f} meV/Å"
+    )
     return float(error / batch.forces.std())
 
 

@@ -87,9 +87,7 @@ def require(*modules: str) -> None:
         try:
             import_module(module)
         except ImportError as error:
-            raise ImportError(
-                f'sampling needs {module}, install it with: pip install "pyg_equiformer[xtb]"'
-            ) from error
+            raise ImportError(f'sampling needs {module}, install it with: pip install "pyg_equiformer[xtb]"') from error
 
 
 def _names() -> dict[str, str]:

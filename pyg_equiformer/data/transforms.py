@@ -47,9 +47,7 @@ class RadiusGraph(BaseTransform):
             raise ValueError(f"expected data with positions {keys.POS!r} [N, 3], got fields {data.keys()}")
         pos, batch = data[keys.POS], data.get(keys.BATCH)
         data[keys.RADIUS_EDGE_INDEX] = radius_graph(pos, self.r, batch, self.max_num_neighbors)
-        data[keys.RADIUS_CUTOFF] = torch.full(
-            (_num_graphs(data),), self.r, dtype=torch.float64, device=pos.device
-        )
+        data[keys.RADIUS_CUTOFF] = torch.full((_num_graphs(data),), self.r, dtype=torch.float64, device=pos.device)
         return data
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ def assert_model_equivariant(
     vectors: Sequence[str] = ("pos",),
     inversion: bool | None = None,
     tolerance: float | None = None,
-    trials: int = 2,
+    trials: int = 3,
     seed: int = 0,
 ) -> None:
     """Assert that a model of a `Data` or `Batch` turns with it, and ignores its place and the order of its atoms.
@@ -40,7 +40,7 @@ def assert_model_equivariant(
         inversion: whether to test inversion too, under which vectors change sign. None: if all `irreps_sh`
             inside the model have the parity of their degree, as those of E(3) models do.
         tolerance: as in `assert_equivariant`.
-        trials: number of random rotations.
+        trials: number of random rotations, and of permutations.
         seed: of all random numbers drawn here.
 
     Raises:
@@ -77,8 +77,9 @@ def assert_model_equivariant(
         check(_replace(data, turned), matrix, same, change)
     shift = 3 * torch.randn(num_graphs, 3, generator=generator, dtype=torch.float64).to(pos)
     check(_replace(data, {"pos": pos + shift[batch]}), eye, same, "translation")
-    order = _permutation_within_graphs(batch, generator)
-    check(_replace(data, _permuted(data, order)), eye, order, "permutation of atoms")
+    for _ in range(trials):
+        order = _permutation_within_graphs(batch, generator)
+        check(_replace(data, _permuted(data, order)), eye, order, "permutation of atoms")
 
 
 def _batch(data: Any) -> Tensor:

@@ -54,7 +54,7 @@ def rotate(irreps: Irreps | str, rotation: Tensor, x: Tensor) -> Tensor:
         raise ValueError(f"x must have {irreps.dim} columns for irreps {irreps}, got shape {tuple(x.shape)}")
     matrix = rotation.detach().double().cpu()
     eye = torch.eye(3, dtype=torch.float64)
-    if matrix.shape != (3, 3) or float((matrix @ matrix.T - eye).abs().max()) > 1e-5:
+    if matrix.shape != (3, 3) or not torch.allclose(matrix @ matrix.T, eye, atol=1e-5):
         raise ValueError(f"rotation must be an orthogonal matrix [3, 3], got {rotation}")
     parts = []
     for (mul, ir), part in zip(irreps, torch.split(x, [mul * ir.dim for mul, ir in irreps], dim=-1)):

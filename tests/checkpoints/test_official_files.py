@@ -245,4 +245,4 @@ def test_modules_the_published_code_lacks_are_not_exported():
     with pytest.raises(ValueError, match="no counterpart of Linear"):
         to_official_state_dict(torch.nn.Linear(2, 3))
     with pytest.raises(ValueError, match="linear messages only"):
-        to_official_state_dict(Equiformer.from_preset("small", attention="dot", num_layers=1))
+        to_official_state_dict(Equiformer.from_preset("qm9_dot", message="nonlinear", num_layers=1))

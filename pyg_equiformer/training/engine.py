@@ -1,0 +1,55 @@
+"""Lightning, imported in this one place and told to be quiet."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+try:
+    from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+    from lightning.pytorch.callbacks import WeightAveraging
+    from lightning.pytorch.loggers import CSVLogger
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+except ImportError as error:
+    raise ImportError('training needs Lightning: pip install "pyg_equiformer[train]"') from error
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "LightningDataModule",
+    "LightningModule",
+    "OptimizerLRSchedulerConfig",
+    "Trainer",
+    "WeightAveraging",
+    "quiet",
+    "seed_everything",
+]
+
+# Each of these is either said better by our own output or no news for small in-memory datasets.
+_CHATTER = (
+    ".*does not have many workers.*",
+    ".*is smaller than the logging interval.*",
+    ".*exists and is not empty.*",
+    ".*Trying to infer the `batch_size`.*",
+    ".*GPU available but not used.*",
+    ".*MPS available but not used.*",
+    ".*Experiment logs directory.*",
+    ".*LeafSpec.*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's greetings, tips and worries about data workers off the screen."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message in _CHATTER:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

@@ -1,0 +1,114 @@
+"""What a run shows while it goes on, and how Ctrl-C ends it."""
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from .engine import Callback, LightningModule, Trainer
+from .task import ForceFieldTask
+
+try:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskID,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+except ImportError as error:
+    raise ImportError('the progress bar needs rich: pip install "pyg_equiformer[train]"') from error
+
+
+class ProgressReport(Callback):
+    """One bar for the whole run, with the time left and the latest validation errors.
+
+    On a terminal the bar moves; elsewhere one line is printed per validation.
+
+    Args:
+        console: where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress: Progress | None = None
+        self._bar = TaskID(0)
+        self._start = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]training[/]"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.description}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self._bar = self._progress.add_task("", total=1.0)
+        self._progress.start()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self._progress is not None and isinstance(pl_module, ForceFieldTask):
+            self._progress.update(self._bar, completed=pl_module.progress(trainer.global_step))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        energy, forces = (float(trainer.callback_metrics[f"valid/{x}_mae"]) for x in ("energy", "forces"))
+        errors = f"validation: energy {energy:.1f} meV, forces {forces:.1f} meV/Å"
+        if self._progress is not None and self.console.is_terminal:
+            self._progress.update(self._bar, description=errors)
+        else:
+            seconds = time.monotonic() - self._start
+            self.console.print(f"step {trainer.global_step}, {seconds:.0f} s, {errors}", highlight=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")
+
+
+class StopOnInterrupt(Callback):
+    """End the training in good order at Ctrl-C, after the step under way; a second Ctrl-C ends it at once.
+
+    Use it as a context manager around the work of a trainer, and as one of its callbacks.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.steps = 0  #: steps done
+        self._previous: Any = None
+
+    def __enter__(self) -> "StopOnInterrupt":
+        # Python delivers signals to the main thread alone and refuses handlers elsewhere.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.steps = trainer.global_step
+        if self.requested:
+            trainer.should_stop = True
+
+    def on_predict_batch_end(self, *_: Any) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
