@@ -106,6 +106,8 @@ def to_official_state_dict(
     state = dict(module.state_dict())
     if values is not None:
         state = {k: values[k] if k in values else torch.zeros_like(v) for k, v in state.items()}
+    if values is None:
+        names.check_padding(state)
     out = names.gather(state)
     if fixed and values is None:
         like = next(iter(out.values()))

@@ -6,9 +6,10 @@ from typing import Any
 from e3nn.o3 import Irreps
 from torch import nn
 
-from ..conv import EdgeDegreeEmbedding, EquiformerConv
+from ..conv import EdgeDegreeEmbedding, attention_layer
 from ..models import Equiformer, EquiformerConfig
 from ..nn import BesselBasis, EquivariantNorm, ExpNormalBasis, FeedForward, GaussianBasis, RadialMLP
+from .official_heads import parity_of_heads
 
 QM9_ELEMENTS = (1, 6, 7, 8, 9)
 MD17_ELEMENTS = tuple(range(64))
@@ -98,6 +99,7 @@ def official_config(cls: str, ctor: Mapping[str, Any]) -> EquiformerConfig:
         message="nonlinear" if a["nonlinear_message"] and not dot else "linear",
         norm="none" if a["norm_layer"] is None else a["norm_layer"],
         rescale_degree=bool(a["rescale_degree"]),
+        attention_parity=parity_of_heads(Irreps(a["irreps_head"]), int(a["num_heads"])) if dot else "kept",
         attn_dropout=float(a["alpha_drop"]),
         proj_dropout=float(a["proj_drop"]),
         out_dropout=float(a["out_drop"]),
@@ -207,8 +209,9 @@ def build_module(cls: str, ctor: Mapping[str, Any]) -> nn.Module:
 
 def _attention(name: str, a: dict[str, Any]) -> nn.Module:
     dot = name == "DotProductAttention"
-    return EquiformerConv(
+    return attention_layer(
         a["irreps_node_input"],
+        parity=parity_of_heads(Irreps(a["irreps_head"]), a["num_heads"]) if dot else "kept",
         irreps_sh=a["irreps_edge_attr"],
         edge_dim=a["fc_neurons"][0],
         radial_hidden=a["fc_neurons"][1:],

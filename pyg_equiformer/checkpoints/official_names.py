@@ -7,7 +7,7 @@ import torch
 from e3nn.o3 import Irrep, Irreps
 from torch import Tensor, nn
 
-from ..conv import EdgeDegreeEmbedding, EquiformerConv
+from ..conv import EdgeDegreeEmbedding, EquiformerConv, ParityBlindConv
 from ..models import Equiformer, EquiformerBlock
 from ..models.heads import AttentionHead
 from ..nn import (
@@ -23,7 +23,7 @@ from ..nn import (
     PathLinear,
     RadialMLP,
 )
-from ..o3 import SCALAR, CouplingPlan, Layout, count
+from ..o3 import SCALAR, CouplingPlan, count
 from .numbering import (
     Entries,
     Numbering,
@@ -33,6 +33,8 @@ from .numbering import (
     matrix_numbers,
     merge_neighbors,
 )
+from .official_blind import name_blind_attention
+from .official_heads import head_entries, pair_entries
 
 
 class OfficialNames(Numbering):
@@ -47,16 +49,16 @@ class OfficialNames(Numbering):
         rows, columns = order.get("rows"), order.get("columns")
         rows = channel_entries(module.irreps_in, simplify=False) if rows is None else rows
         columns = channel_entries(module.irreps_out, simplify=False) if columns is None else columns
-        self._matrix(name, self._grids(f"{ours}.types"), rows, columns, self._bias(f"{ours}.types"))
+        self.matrix(name, self.grids_of(f"{ours}.types"), rows, columns, self.bias_of(f"{ours}.types"))
 
-    def _grids(self, prefix: str) -> dict[Irrep, Tensor]:
+    def grids_of(self, prefix: str) -> dict[Irrep, Tensor]:
         start = f"{prefix}.weight."
         return {Irrep(k[len(start) :]): grid for k, grid in self.grids.items() if k.startswith(start)}
 
-    def _bias(self, prefix: str) -> Tensor | None:
+    def bias_of(self, prefix: str) -> Tensor | None:
         return self.grids.get(f"{prefix}.bias")
 
-    def _matrix(
+    def matrix(
         self, name: str, grids: dict[Irrep, Tensor], rows: Entries, columns: Entries, bias: Tensor | None
     ) -> None:
         numbers = matrix_numbers(grids, rows, columns)
@@ -71,9 +73,11 @@ class OfficialNames(Numbering):
         parts = [torch.full((mul * ir.dim,), float(on)) for mul, ir, on in entries]
         self.fixed[f"{name}.output_mask"] = torch.cat(parts)
 
-    def product(self, name: str, plan: CouplingPlan, weight: Tensor | None = None) -> ProductNumbers:
+    def product(
+        self, name: str, plan: CouplingPlan, weight: Tensor | None = None, published: Any = None
+    ) -> ProductNumbers:
         """Name a depthwise product; `weight`: numbers of weights that all edges share."""
-        numbers = ProductNumbers(plan)
+        numbers = ProductNumbers(plan, published)
         if weight is None:
             self.fixed[f"{name}.weight"] = torch.zeros(0)
         else:
@@ -102,6 +106,12 @@ class OfficialNames(Numbering):
     def norm(self, name: str, ours: str, module: EquivariantNorm) -> None:
         if module.kind == "none":
             return
+        merged = len(module.layout_in.entries) > len(module.layout_in.types)
+        if merged and module.kind in ("layer", "fast_layer"):
+            raise ValueError(
+                "the published layer norms treat entries of one irrep apart, ours together: "
+                f"irreps must hold each irrep once, got {module.irreps_in}"
+            )
         entries = channel_entries(module.irreps_in)
         self.put(f"{name}.affine_weight", [self[f"{ours}.weight.{ir}"][c] for ir, c in entries])
         scalars = [c for ir, c in entries if ir == SCALAR]
@@ -123,6 +133,12 @@ class OfficialNames(Numbering):
 
     def gate_columns(self, gate: Gate) -> Entries:
         """Return the published order of a gate's inputs: scalars, gates as the gated irreps come, gated."""
+        kinds = [ir == SCALAR for _, ir in gate.irreps_out]
+        if kinds != sorted(kinds, reverse=True):
+            raise ValueError(
+                "the published gate gives 0e first and reads its output in the order of the irreps: "
+                f"they must start with 0e, got {gate.irreps_out}"
+            )
         layout, scalars = gate.layout_out, torch.arange(gate.num_scalars)
         starts, start = {}, gate.num_scalars
         for ir, mul in zip(layout.types, layout.channels):
@@ -153,7 +169,7 @@ class OfficialNames(Numbering):
     def edge_degree(self, name: str, ours: str, module: EdgeDegreeEmbedding) -> None:
         columns = channel_entries(module.irreps_out, simplify=False)
         weight, bias = self[f"{ours}.scalar_weight"], self[f"{ours}.scalar_bias"]
-        self._matrix(f"{name}.exp", {SCALAR: weight.unsqueeze(0)}, [(SCALAR, torch.arange(1))], columns, bias)
+        self.matrix(f"{name}.exp", {SCALAR: weight.unsqueeze(0)}, [(SCALAR, torch.arange(1))], columns, bias)
         numbers = self.product(f"{name}.dw.tp", module.lin.plan)
         self.radial(f"{name}.rad", f"{ours}.radial", module.radial, numbers.weights)
         self.path_linear(f"{name}.proj", f"{ours}.lin", module.lin, numbers.rows)
@@ -162,23 +178,26 @@ class OfficialNames(Numbering):
         self, name: str, ours: str, module: PathLinear, rows: Entries, columns: Entries | None = None
     ) -> None:
         columns = channel_entries(module.irreps_out, simplify=False) if columns is None else columns
-        self._matrix(name, self._grids(f"{ours}.types"), rows, columns, self._bias(f"{ours}.types"))
+        self.matrix(name, self.grids_of(f"{ours}.types"), rows, columns, self.bias_of(f"{ours}.types"))
 
-    def attention(self, name: str, ours: str, module: EquiformerConv) -> None:
-        check_head_order(module)
+    def attention(self, name: str, ours: str, module: EquiformerConv | ParityBlindConv) -> None:
+        if isinstance(module, ParityBlindConv):
+            name_blind_attention(self, name, ours, module)
+            return
+        joined = head_entries(module.irreps_head, module.heads, module.attention)
         self.linear(f"{name}.merge_src", f"{ours}.lin_src", module.lin_src)
         self.linear(f"{name}.merge_dst", f"{ours}.lin_dst", module.lin_dst)
-        self.linear(f"{name}.proj", f"{ours}.lin_out", module.lin_out)
+        self.linear(f"{name}.proj", f"{ours}.lin_out", module.lin_out, rows=joined)
         if module.attention == "dot":
-            self._dot(name, ours, module)
+            self._dot(name, ours, module, joined)
             return
         self.put(f"{name}.alpha_dot", self[f"{ours}.score.vector"], (1, *self[f"{ours}.score.vector"].shape))
         if module.gate is None:
             self._linear_message(name, ours, module)
         else:
-            self._nonlinear_message(name, ours, module)
+            self._nonlinear_message(name, ours, module, joined)
 
-    def _nonlinear_message(self, name: str, ours: str, module: EquiformerConv) -> None:
+    def _nonlinear_message(self, name: str, ours: str, module: EquiformerConv, joined: Entries) -> None:
         assert module.gate is not None
         first = self.product(f"{name}.sep_act.dtp.tp", module.product.plan)
         self.radial(f"{name}.sep_act.dtp_rad", f"{ours}.radial", module.radial, first.weights)
@@ -189,38 +208,36 @@ class OfficialNames(Numbering):
         assert isinstance(module.score, MLPScore)
         self.path_linear(f"{name}.sep_alpha", f"{ours}.score.lin", module.score.lin, first.rows)
         second = self.product(f"{name}.sep_value.dtp.tp", module.value_product.plan, self[f"{ours}.value_weight"])
-        self.path_linear(f"{name}.sep_value.lin", f"{ours}.lin_value", module.lin_value, second.rows)
+        self.path_linear(f"{name}.sep_value.lin", f"{ours}.lin_value", module.lin_value, second.rows, joined)
 
     def _linear_message(self, name: str, ours: str, module: EquiformerConv) -> None:
         numbers = self.product(f"{name}.sep.dtp.tp", module.product.plan)
         self.radial(f"{name}.sep.dtp_rad", f"{ours}.radial", module.radial, numbers.weights)
-        grids = self._grids(f"{ours}.lin_value.types")
-        alpha = self._grids(f"{ours}.score.lin.types")[SCALAR]
-        # Each head's 0e block holds its score channels, then its value channels.
-        grids[SCALAR] = self._by_head(alpha, grids[SCALAR], module.heads)
-        bias = self._by_head(self[f"{ours}.score.lin.types.bias"], self[f"{ours}.lin_value.types.bias"], module.heads)
-        widths = [(mul + (len(alpha[0]) if ir == SCALAR else 0), ir) for mul, ir in module.layout_heads.canonical]
-        columns = [(ir, torch.arange(mul)) for mul, ir in widths]
-        self._matrix(f"{name}.sep.lin", grids, numbers.rows, columns, bias)
+        grids = self.grids_of(f"{ours}.lin_value.types")
+        alpha, biases = self.grids_of(f"{ours}.score.lin.types")[SCALAR], [self.bias_of(f"{ours}.score.lin.types")]
+        biases.append(self.bias_of(f"{ours}.lin_value.types"))
+        grids[SCALAR] = torch.cat([alpha, grids[SCALAR]], dim=1)
+        columns = pair_entries(module.irreps_head, module.heads, module.attention)
+        self.matrix(f"{name}.sep.lin", grids, numbers.rows, columns, _joined(biases))
 
-    @staticmethod
-    def _by_head(a: Tensor, b: Tensor, heads: int) -> Tensor:
-        return torch.cat([a.unflatten(-1, (heads, -1)), b.unflatten(-1, (heads, -1))], dim=-1).flatten(-2)
-
-    def _dot(self, name: str, ours: str, module: EquiformerConv) -> None:
+    def _dot(self, name: str, ours: str, module: EquiformerConv, joined: Entries) -> None:
         score = module.score
         assert isinstance(score, DotScore)
         if module.gate is not None:
             raise ValueError("the published dot-product attention has linear messages only, got message='nonlinear'")
-        self.linear(f"{name}.query", f"{ours}.score.query", score.query)
+        self.linear(f"{name}.query", f"{ours}.score.query", score.query, columns=joined)
         numbers = self.product(f"{name}.key_value.dtp.tp", module.product.plan)
         self.radial(f"{name}.key_value.dtp_rad", f"{ours}.radial", module.radial, numbers.weights)
-        keys, values = (self._grids(f"{ours}.{part}.types") for part in ("score.key", "lin_value"))
+        grids, bias = self.keys_and_values(ours)
+        columns = pair_entries(module.irreps_head, module.heads, module.attention)
+        self.matrix(f"{name}.key_value.lin", grids, numbers.rows, columns, bias)
+
+    def keys_and_values(self, ours: str) -> tuple[dict[Irrep, Tensor], Tensor | None]:
+        """Return the numbers of the matrices, and of the biases, that make keys, then values."""
+        parts = [f"{ours}.{part}.types" for part in ("score.key", "lin_value")]
+        keys, values = (self.grids_of(part) for part in parts)
         grids = {ir: torch.cat([keys[ir], values[ir]], dim=1) for ir in keys}
-        columns = [(ir, torch.arange(2 * mul)) for mul, ir in module.layout_heads.canonical]
-        biases = [self._bias(f"{ours}.{part}.types") for part in ("score.key", "lin_value")]
-        bias = None if biases[0] is None or biases[1] is None else torch.cat([biases[0], biases[1]])
-        self._matrix(f"{name}.key_value.lin", grids, numbers.rows, columns, bias)
+        return grids, _joined([self.bias_of(part) for part in parts])
 
     def block(self, name: str, ours: str, module: EquiformerBlock) -> None:
         self.norm(f"{name}.norm_1", f"{ours}.norm_attn", module.norm_attn)
@@ -237,7 +254,7 @@ class OfficialNames(Numbering):
         rows = [(SCALAR, torch.arange(len(module.config.elements)))]
         columns = channel_entries(module.embed.layout_out.irreps, simplify=False)
         assert len(scalars)
-        self._matrix("atom_embed.atom_type_lin", embed, rows, columns, self[f"{ours}embed.bias"])
+        self.matrix("atom_embed.atom_type_lin", embed, rows, columns, self[f"{ours}embed.bias"])
         self.basis("rbf", f"{ours}geometry.basis", module.geometry.basis)
         self.edge_degree("edge_deg_embed", f"{ours}edge_degree", module.edge_degree)
         for k, block in enumerate(module.blocks):
@@ -248,19 +265,15 @@ class OfficialNames(Numbering):
         if isinstance(head, AttentionHead):
             self.attention("head", f"{ours}head.attn", head.attn)
         else:
-            self.linear("head.0", f"{ours}head.lin_in", head.lin_in)
-            self.linear("head.2", f"{ours}head.lin_out", head.lin_out)
+            rows = channel_entries(head.lin_in.irreps_in, simplify=False)
+            hidden = [entry for entry in rows if entry[0] == SCALAR]
+            self.linear("head.0", f"{ours}head.lin_in", head.lin_in, columns=hidden)
+            self.linear("head.2", f"{ours}head.lin_out", head.lin_out, rows=hidden)
 
 
-def check_head_order(module: EquiformerConv) -> None:
-    """Raise unless the published code would cut heads where it joined them: head irreps in sorted order."""
-    given = [ir for _, ir in module.irreps_head.simplify()]
-    wanted = Layout(module.irreps_head).types
-    if given != wanted:
-        raise ValueError(
-            f"the published code needs irreps_head in the order {Irreps([(1, ir) for ir in wanted])}, "
-            f"got {module.irreps_head}"
-        )
+def _joined(biases: list[Tensor | None]) -> Tensor | None:
+    found = [b for b in biases if b is not None]
+    return torch.cat(found) if found else None
 
 
 def official_names(module: nn.Module) -> OfficialNames:
@@ -276,6 +289,7 @@ def official_names(module: nn.Module) -> OfficialNames:
         return names
     writers: dict[type, Callable[[str, str, Any], None]] = {
         EquiformerConv: names.attention,
+        ParityBlindConv: names.attention,
         EdgeDegreeEmbedding: names.edge_degree,
         FeedForward: names.feed_forward,
         EquivariantNorm: names.norm,
@@ -291,6 +305,7 @@ def official_names(module: nn.Module) -> OfficialNames:
     names.grids = {f".{k}": v for k, v in names.grids.items()}
     writers[type(module)]("", "", module)
     names.grids = {k[1:]: v for k, v in names.grids.items()}
+    names.padded = [k[1:] for k in names.padded]
     names.published = {k.removeprefix("."): v for k, v in names.published.items()}
     names.fixed = {k.removeprefix("."): v for k, v in names.fixed.items()}
     return names

@@ -3,5 +3,14 @@
 from .checks import check_edge_index
 from .edge_degree_embedding import EdgeDegreeEmbedding
 from .equiformer_conv import EquiformerConv, MessageKind
+from .parity_blind import ParityBlindConv, attention_layer, without_parity
 
-__all__ = ["EdgeDegreeEmbedding", "EquiformerConv", "MessageKind", "check_edge_index"]
+__all__ = [
+    "EdgeDegreeEmbedding",
+    "EquiformerConv",
+    "MessageKind",
+    "ParityBlindConv",
+    "attention_layer",
+    "check_edge_index",
+    "without_parity",
+]

@@ -5,7 +5,7 @@ from typing import Any
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..conv import EquiformerConv
+from ..conv import attention_layer
 from ..nn import DropPath, EquivariantNorm, FeedForward, Linear, NormKind
 from ..o3 import Blocks, Layout
 
@@ -24,8 +24,8 @@ class EquiformerBlock(nn.Module):
         irreps_ffn: irreps inside the feed-forward network; None: three times those of `irreps_in`.
         norm: see `EquivariantNorm`.
         proj_dropout, drop_path: as in `EquiformerConv`, for both branches.
-        **conv: settings of the `EquiformerConv`, `irreps_sh` and `edge_dim` among them; it names any that
-            it does not know.
+        **conv: settings of the `EquiformerConv`, `irreps_sh` and `edge_dim` among them, and `parity` ("kept", or
+            "ignored" for a `ParityBlindConv`); it names any that it does not know.
 
     Shapes:
         as in `EquiformerConv`; x [N, irreps_in.dim] → [N, irreps_out.dim]
@@ -55,7 +55,7 @@ class EquiformerBlock(nn.Module):
         if irreps_ffn is None:
             irreps_ffn = Irreps([(3 * mul, ir) for mul, ir in self.irreps_in])
         self.norm_attn = EquivariantNorm(self.irreps_in, norm)
-        self.attn = EquiformerConv(self.irreps_in, proj_dropout=proj_dropout, drop_path=drop_path, **conv)
+        self.attn = attention_layer(self.irreps_in, proj_dropout=proj_dropout, drop_path=drop_path, **conv)
         self.norm_ffn = EquivariantNorm(self.irreps_in, norm)
         self.ffn = FeedForward(self.irreps_in, self.irreps_out, irreps_mid=irreps_ffn, dropout=proj_dropout)
         same = self.layout_in.canonical == self.layout_out.canonical

@@ -15,6 +15,7 @@ from ..o3 import SCALAR, as_irreps, check_irreps_sh, count
 OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
 HeadKind = Literal["mlp", "attention"]
 EnvelopeKind = Literal["none", "polynomial"]
+ParityKind = Literal["kept", "ignored"]
 
 AVG_NUM_NODES = 18.03065905448718  # QM9, as published
 AVG_DEGREE = 15.57930850982666  # QM9 within 5 Å, as published
@@ -36,6 +37,8 @@ class EquiformerConfig:
         basis, num_basis: radial basis "gaussian", "exp" or "bessel", and its size.
         radial_hidden: hidden widths of the radial networks.
         attention, message, norm, rescale_degree: see `EquiformerConv` and `EquivariantNorm`.
+        attention_parity: "ignored" makes attention blind to parity, as published dot-product attention is where
+            a head holds both parities; see `ParityBlindConv`.
         envelope: "polynomial" makes energy and forces smooth at the cutoff; "none" is as published.
         elements: atomic numbers the model knows.
         edge_dim: number of extra features per edge, beside the radial basis.
@@ -70,6 +73,7 @@ class EquiformerConfig:
     radial_hidden: tuple[int, ...] = (64, 64)
     attention: AttentionKind = "mlp"
     message: MessageKind = "nonlinear"
+    attention_parity: ParityKind = "kept"
     norm: NormKind = "layer"
     rescale_degree: bool = False
     envelope: EnvelopeKind = "none"
@@ -124,6 +128,7 @@ class EquiformerConfig:
             "attention": tuple(SCORES),
             "message": ("nonlinear", "linear"),
             "norm": NORM_KINDS,
+            "attention_parity": ("kept", "ignored"),
             "envelope": ("none", "polynomial"),
             "output": ("graph_scalar", "node_scalar", "graph_vector", "node_vector"),
             "head": ("mlp", "attention"),

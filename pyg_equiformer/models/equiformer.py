@@ -100,6 +100,7 @@ class Equiformer(nn.Module):
             "irreps_pre_attn": c.irreps_pre_attn,
             "attention": c.attention,
             "message": c.message,
+            "parity": c.attention_parity,
             "rescale_degree": c.rescale_degree,
             "attn_dropout": c.attn_dropout,
             "proj_dropout": c.proj_dropout,

@@ -5,7 +5,7 @@ from typing import Any
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..conv import EquiformerConv
+from ..conv import attention_layer
 from ..nn import Gate, Linear, ScalarActivation
 from ..o3 import SCALAR, Blocks, Layout, count
 
@@ -38,7 +38,7 @@ class AttentionHead(nn.Module):
 
     def __init__(self, irreps_in: Irreps | str, num_outputs: int, **conv: Any) -> None:
         super().__init__()
-        self.attn = EquiformerConv(irreps_in, irreps_out=Irreps([(num_outputs, SCALAR)]), **conv)
+        self.attn = attention_layer(irreps_in, irreps_out=Irreps([(num_outputs, SCALAR)]), **conv)
 
     def forward(self, x: Blocks, **edges: Any) -> Tensor:
         out: Blocks = self.attn(x, **edges)

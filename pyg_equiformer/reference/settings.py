@@ -116,7 +116,7 @@ def from_config(config: "EquiformerConfig") -> tuple[str, dict[str, Any]]:
                 f"got {getattr(c, name)!r}"
             )
     head = Irreps(c.irreps_head)
-    if c.attention == "dot" and head.sort().irreps.simplify() != head:
+    if c.attention == "dot" and c.attention_parity == "kept" and head.sort().irreps.simplify() != head:
         raise ValueError(
             "the published dot-product attention keeps the irreps of a head together only in the order "
             f"{head.sort().irreps.simplify()}, got irreps_head={head}"

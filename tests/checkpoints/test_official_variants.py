@@ -168,7 +168,11 @@ def atoms_for(model: ReferenceEquiformer) -> Atoms:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_agrees_with_the_reference(name, device):
-    cls, ctor = VARIANTS[name]
+    check_variant(*VARIANTS[name], device)
+
+
+def check_variant(cls: str, ctor: dict[str, Any], device: str = "cpu") -> None:
+    """Assert that weights go in and out, and that outputs, features and gradients agree."""
     reference = reference_of(cls, ctor)
     weights = {k: v.clone() for k, v in reference.state_dict().items()}
     ours = load_official({"cls": cls, "ctor": ctor, "state_dict": weights})

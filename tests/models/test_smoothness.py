@@ -35,7 +35,7 @@ def _cluster():
 
 
 @pytest.mark.parametrize("system", [_dimer, _cluster])
-@pytest.mark.parametrize("settings", [{}, {"attention": "dot"}, {"message": "linear"}, {"rescale_degree": True}])
+@pytest.mark.parametrize("settings", [{}, {"attention": "dot"}, {"message": "nonlinear"}, {"rescale_degree": True}])
 def test_energy_force_and_its_derivative_are_continuous_at_the_cutoff(system, settings):
     z, pos, mover = system()
     potential = EnergyForces(tiny(**settings))
