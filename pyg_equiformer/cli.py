@@ -135,6 +135,7 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, split and order of the data.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; small molecules gain little from more.")] = 1,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run; it must be new or empty.")] = None,
     name: Annotated[
         str | None,
@@ -155,7 +156,7 @@ def train(
     from .training import Interrupted, TrainConfig, train_file, train_sample
 
     ends: dict[str, Any] = {} if epochs is None and limit is None else {"epochs": epochs, "max_time": limit}
-    config = TrainConfig(preset=preset, seed=seed, **ends)
+    config = TrainConfig(preset=preset, seed=seed, threads=threads, **ends)
     try:
         if data is None:
             train_sample(config, out=out, name=name, console=_console())
@@ -181,7 +182,7 @@ def sample(
         int | None, typer.Option(help="Total charge in e. \\[default: the structure's]", show_default=False)
     ] = None,
     multiplicity: Annotated[
-        int | None, typer.Option(help="2S + 1. \\[default: the lowest possible]", show_default=False)
+        int | None, typer.Option(help="2S + 1. \\[default: the structure's, or the lowest]", show_default=False)
     ] = None,
     out: Annotated[
         Path | None,

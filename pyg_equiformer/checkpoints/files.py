@@ -53,10 +53,17 @@ def save_model(path: str | Path, model: Equiformer | EnergyForces, **extra: Any)
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())  # temporary files are private, a checkpoint is not
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load_model(path: str | Path, config: EquiformerConfig | None = None) -> Any:

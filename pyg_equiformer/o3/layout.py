@@ -15,6 +15,11 @@ Blocks = list[Tensor]
 
 SCALAR = Irrep(0, 1)
 
+# einops notes each tensor type when it first meets it, which torch.compile takes for a change of the program and
+# compiles again: let it meet both now.
+for _like in (torch.zeros(1), torch.nn.Parameter(torch.zeros(1))):
+    rearrange(_like, "a -> a 1")
+
 
 def as_irreps(irreps: Irreps | str, name: str = "irreps") -> Irreps:
     """Return `irreps` as `e3nn.o3.Irreps`, with an error that names the argument.

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 try:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
     from lightning.pytorch.callbacks import WeightAveraging
@@ -21,6 +23,7 @@ __all__ = [
     "OptimizerLRSchedulerConfig",
     "Trainer",
     "WeightAveraging",
+    "limited_threads",
     "quiet",
     "seed_everything",
 ]
@@ -53,3 +56,15 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+@contextmanager
+def limited_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch use `count` CPU threads for a while; None leaves its own choice."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,7 +14,7 @@ from ..models import EnergyForces, Equiformer, preset_config
 from . import figures, report
 from .config import TrainConfig
 from .data_module import EnergyScale, StructureDataModule, Structures, fit_energy_scale
-from .engine import Trainer, quiet, seed_everything
+from .engine import Trainer, limited_threads, quiet, seed_everything
 from .fit import CHECKPOINT, fit
 from .folder import new_folder
 from .memory import keep_freed_memory
@@ -131,7 +131,7 @@ def train(
     config = config or TrainConfig()
     console = console or Console()
     began = time.monotonic()
-    with quiet():
+    with quiet(), limited_threads(config.threads):
         seed_everything(config.seed)
         keep_freed_memory()
         settings = preset_config(config.preset, **config.model)

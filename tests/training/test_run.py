@@ -89,6 +89,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(structures
     assert not same(first, other)
 
 
+def test_the_number_of_threads_is_that_of_the_settings_and_is_put_back(structures, tiny_config):
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        assert quiet_train(structures, tiny_config(threads=threads)).metrics["run"]["threads"] == threads
+    assert torch.get_num_threads() == before
+
+
 def test_max_time_ends_the_run_and_brings_the_learning_rate_down(structures, tiny_config, monkeypatch):
     rates = []
 
