@@ -43,7 +43,7 @@ class ProgressReport(Callback):
         self._start = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]training[/]"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -62,12 +62,12 @@ class ProgressReport(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         energy, forces = (float(trainer.callback_metrics[f"valid/{x}_mae"]) for x in ("energy", "forces"))
-        errors = f"validation: energy {energy:.1f} meV, forces {forces:.1f} meV/Å"
+        errors = f"{energy:.1f} meV, {forces:.1f} meV/Å"
         if self._progress is not None and self.console.is_terminal:
-            self._progress.update(self._bar, description=errors)
+            self._progress.update(self._bar, description=f"validation {errors}")
         else:
             seconds = time.monotonic() - self._start
-            self.console.print(f"step {trainer.global_step}, {seconds:.0f} s, {errors}", highlight=False)
+            self.console.print(f"step {trainer.global_step}, {seconds:.0f} s, validation: {errors}", highlight=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._progress is not None:

@@ -214,7 +214,7 @@ def test_an_edge_index_object_gives_the_same(attention: str, message: str, order
 def test_a_transposed_sparse_tensor_gives_the_same_with_edges_in_its_order(attention: str, message: str) -> None:
     torch_sparse = pytest.importorskip("torch_sparse")
     conv = make_conv(attention=attention, message=message)
-    graph = make_graph(conv, torch.tensor([[0, 3, 1, 2, 0, 4], [0, 0, 1, 3, 3, 4]]))  # sorted by target, then source
+    graph = make_graph(conv, torch.tensor([[0, 3, 1, 0, 2, 4], [0, 0, 1, 3, 3, 4]]))  # sorted by target, then source
     adj_t = torch_sparse.SparseTensor(row=graph.edge_index[1], col=graph.edge_index[0], sparse_sizes=(6, 6))
     row, col, _ = adj_t.coo()
     assert torch.equal(torch.stack([col, row]), graph.edge_index)
