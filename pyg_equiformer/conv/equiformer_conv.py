@@ -137,18 +137,23 @@ class EquiformerConv(MessagePassing):
         self.gate: Gate | None = None
         self._second_matrices = False
         if message == "nonlinear":
-            self.gate = Gate(pre)
-            self.lin_gate = PathLinear(self.product.plan, self.gate.irreps_in)
-            self.value_product = DepthwiseTensorProduct(pre, irreps_sh=irreps_sh, irreps_filter=heads_irreps)
-            self.value_weight = nn.Parameter(torch.empty(self.value_product.weight_numel))
-            self.lin_value = PathLinear(self.value_product.plan, heads_irreps)
-            self._second_matrices = self.value_product.plan != self.product.plan
+            self._add_second_product(pre, heads_irreps)
         else:
             self.lin_value = PathLinear(self.product.plan, heads_irreps)
         self.lin_out = Linear(heads_irreps, self.irreps_out)
         self.proj_dropout = EquivariantDropout(proj_dropout)
         self.drop_path = DropPath(drop_path)
         self.reset_parameters()
+
+    def _add_second_product(self, pre: Irreps, heads_irreps: Irreps) -> None:
+        """Make the value a gate and a product with weights that all edges share, then a linear map."""
+        self.gate = Gate(pre)
+        self.lin_gate = PathLinear(self.product.plan, self.gate.irreps_in)
+        self.value_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=heads_irreps)
+        self.value_weight = nn.Parameter(torch.empty(self.value_product.weight_numel))
+        self.lin_value = PathLinear(self.value_product.plan, heads_irreps)
+        # Where both products couple the same irreps, they share the matrices of the harmonics.
+        self._second_matrices = self.value_product.plan != self.product.plan
 
     @property
     def irreps_in(self) -> Irreps:
@@ -187,6 +192,7 @@ class EquiformerConv(MessagePassing):
         table: NeighborTable | None = None,
         return_attention_weights: bool = False,
     ) -> Any:
+        """Return the new features, see the class; `num_graphs` and `table` spare a model finding them per layer."""
         # A list holds the blocks of a model that stays in the inner layout; a tuple is a bipartite pair.
         flat = not isinstance(x, list)
         row, col = x if isinstance(x, tuple) else (x, x)
