@@ -157,7 +157,10 @@ class Equiformer(nn.Module):
         for block in self.blocks:
             x = block(x, **edges, **graphs)
         x = self.dropout(self.norm(x, **graphs))
-        return self._finish(self.head(x, **edges, **graphs), inputs)
+        # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
+        with torch.autocast(inputs.pos.device.type, enabled=False):
+            x = [b.to(inputs.pos.dtype) for b in x]
+            return self._finish(self.head(x, **edges, **graphs), inputs)
 
     def encode(self, inputs: GraphInputs) -> tuple[Blocks, dict[str, Any]]:
         """Return the first node features, and all that the blocks need to know of the edges."""

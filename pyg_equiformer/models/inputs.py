@@ -39,7 +39,8 @@ def collect_inputs(
             raise ValueError("give either z, pos and batch, or a Data object alone, not both")
         z, pos = _field(data, keys.Z), _field(data, keys.POS)
         batch = getattr(data, keys.BATCH, None)
-        num_graphs = int(data.num_graphs) if batch is not None else 1
+        # A Batch knows its number of graphs; a plain Data with a batch vector does not.
+        num_graphs = getattr(data, "num_graphs", None) if batch is not None else 1
         stored = getattr(data, keys.RADIUS_EDGE_INDEX, None)
         if edge_index is None and stored is not None:
             _check_stored_cutoff(data, config.cutoff)

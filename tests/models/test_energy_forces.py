@@ -94,3 +94,17 @@ def test_an_element_without_atomic_energy_is_named(molecule):
 def test_only_a_graph_scalar_has_forces():
     with pytest.raises(ValueError, match="output='graph_scalar'"):
         EnergyForces(tiny(output="node_scalar"))
+
+
+@pytest.mark.parametrize("preset", ["small", "qm9", "qm9_dot", "qm9_e3"])
+def test_autocast_keeps_the_energy_in_full_precision_and_trains(preset, molecule, device):
+    z, pos = molecule[0].to(device), molecule[1].float().to(device)
+    potential = EnergyForces(tiny(preset).float().to(device))
+    want = potential(z, pos)
+    with torch.autocast(device, torch.bfloat16):
+        out = potential(z, pos)
+    assert out["energy"].dtype == torch.float32
+    # The random forces here are small differences of large terms, of which bf16 keeps three digits.
+    assert (out["forces"] - want["forces"]).abs().max() < 0.3 * want["forces"].abs().max()
+    out["forces"].square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in potential.parameters() if p.grad is not None)

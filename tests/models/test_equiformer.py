@@ -83,6 +83,8 @@ def test_data_and_batch_give_the_same_as_tensors(molecule):
     assert torch.equal(model(data), model(z, pos))
     batch = Batch.from_data_list([data, data])
     assert torch.equal(model(batch), model(batch.z, batch.pos, batch.batch))
+    plain = Data(z=batch.z, pos=batch.pos, batch=batch.batch)
+    assert torch.equal(model(plain), model(batch))
     stored = RadiusGraph(model.config.cutoff)(data)
     assert torch.equal(model(stored), model(z, pos))
 
