@@ -1,5 +1,6 @@
 """Graph attention and dot-product attention, edge by edge."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -40,7 +41,7 @@ def even_first(irreps: Irreps) -> Irreps:
     return Irreps(sorted(irreps, key=lambda e: (e.ir.l, -e.ir.p))).simplify()
 
 
-class _Attention(nn.Module):
+class _Attention(nn.Module, ABC):
     """What both kinds of attention share.
 
     Args:
@@ -87,19 +88,19 @@ class _Attention(nn.Module):
         self.proj = Linear(self.irreps_heads, irreps_out)
         self.proj_dropout = dropout_of(irreps_out, proj_drop)
 
+    @abstractmethod
     def make(self, irreps_in: Irreps, pre: Irreps, irreps_sh: Irreps, radial: list[int]) -> Irreps:
         """Build the layers of this kind; return the irreps of all heads together."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score_and_value(
         self, x: Tensor, message: Tensor, target: Tensor, sh: Tensor, scalars: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return scores [E, heads] and values [E, heads, irreps_head.dim]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factor(self, degrees: Tensor) -> Tensor:
         """Return what the sum is multiplied by where `rescale_degree` is set."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, edge_index: Tensor, sh: Tensor, scalars: Tensor) -> Tensor:
         source, target = edge_index
