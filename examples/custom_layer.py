@@ -1,6 +1,6 @@
 """EquiformerConv as a layer of your own model: a force field from torch_geometric.nn.Sequential.
 
-python examples/custom_layer.py            # about two minutes on two cores
+python examples/custom_layer.py            # about three minutes on two cores
 python examples/custom_layer.py --smoke    # a few steps
 """
 

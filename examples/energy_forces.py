@@ -1,6 +1,6 @@
 """Train energies and forces in a plain PyTorch loop, save the model, and use it.
 
-    python examples/energy_forces.py            # about a minute on two cores
+    python examples/energy_forces.py            # half a minute on two cores
     python examples/energy_forces.py --smoke    # a few steps
 
 `pyg-equiformer train` does the same with less code, better settings and figures.

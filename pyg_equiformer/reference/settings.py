@@ -11,7 +11,8 @@ from .attention import DotProductAttention, GraphAttention
 if TYPE_CHECKING:
     from ..models import EquiformerConfig
 
-#: What the published constructors take where an argument is not given.
+#: What the published constructors take where an argument is not given. Written out a second time on purpose: an
+#: oracle that took it from the converter would take its mistakes too.
 DEFAULTS: dict[str, Any] = {
     "irreps_node_embedding": "128x0e+64x1e+32x2e",
     "num_layers": 6,
