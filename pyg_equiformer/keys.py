@@ -10,8 +10,14 @@ BATCH = "batch"  #: graph of each atom [N], int64
 ENERGY = "energy"  #: energy of each graph [B] in eV
 FORCES = "forces"  #: minus the derivative of the energy by the positions [N, 3] in eV/Å
 
+STRESS = "stress"  #: derivative of the energy by the strain, over the volume [B, 3, 3] in eV/Å³, ASE's sign
+CELL = "cell"  #: rows are the cell vectors [B, 3, 3] in Å; zero rows where there is none
+PBC = "pbc"  #: whether the structure repeats along each cell vector [B, 3], bool
+
 #: Neighbours within a cutoff [2, E], sorted by target. Kept apart from `edge_index`, which holds chemical
 #: bonds in many datasets; its name contains "index", so PyG's collation offsets it.
 RADIUS_EDGE_INDEX = "radius_edge_index"
 #: The cutoff in Å that `radius_edge_index` was built with, one value per graph.
 RADIUS_CUTOFF = "radius_cutoff"
+#: Shift of the source's periodic image of each of these edges [E, 3] in Å; only where something is periodic.
+RADIUS_EDGE_SHIFT = "radius_edge_shift"

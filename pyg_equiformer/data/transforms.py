@@ -1,11 +1,12 @@
 """Transforms of PyG data sets."""
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
 from pyg_equiformer import keys
-from pyg_equiformer.neighbors import radius_graph
+from pyg_equiformer.neighbors import periodic_radius_graph, radius_graph
 from pyg_equiformer.neighbors.inputs import check_cutoff, check_max_num_neighbors
 
 
@@ -18,13 +19,17 @@ class RadiusGraph(BaseTransform):
     `pre_transform` the edges are computed once and saved with the data set. Apply it after any transform
     that moves, removes or reorders atoms.
 
+    Structures that are periodic (`data.cell` [1, 3, 3] in Å and `data.pbc` [1, 3]) get their neighbours in other
+    cells too, as `periodic_radius_graph` finds them, and `data.radius_edge_shift` [E, 3] in Å beside the edges.
+    So do other structures that carry either field, with shifts of zero, so that mixed sets can be batched.
+
     Args:
         r: cutoff in Å.
         max_num_neighbors: nearest sources kept per target; all by default.
 
     Raises:
         ValueError: if `r` or `max_num_neighbors` is out of range; when applied, if the data has no valid
-            positions.
+            positions, or cell and pbc do not fit together.
 
     Example:
         >>> from torch_geometric.data import Batch, Data
@@ -46,9 +51,30 @@ class RadiusGraph(BaseTransform):
         if data.get(keys.POS) is None:
             raise ValueError(f"expected data with positions {keys.POS!r} [N, 3], got fields {data.keys()}")
         pos, batch = data[keys.POS], data.get(keys.BATCH)
-        data[keys.RADIUS_EDGE_INDEX] = radius_graph(pos, self.r, batch, self.max_num_neighbors)
-        data[keys.RADIUS_CUTOFF] = torch.full((_num_graphs(data),), self.r, dtype=torch.float64, device=pos.device)
+        num_graphs = _num_graphs(data)
+        periodic = _periodic(data, num_graphs)
+        if periodic is None or not bool(periodic[1].any()):
+            edge_index = radius_graph(pos, self.r, batch, self.max_num_neighbors)
+            shift = pos.new_zeros(edge_index.shape[1], 3)
+        else:
+            edge_index, shift = self._periodic_edges(pos, batch, *periodic)
+        data[keys.RADIUS_EDGE_INDEX] = edge_index
+        if periodic is not None:
+            data[keys.RADIUS_EDGE_SHIFT] = shift
+        data[keys.RADIUS_CUTOFF] = torch.full((num_graphs,), self.r, dtype=torch.float64, device=pos.device)
         return data
+
+    def _periodic_edges(self, pos: Tensor, batch: Tensor | None, cell: Tensor, pbc: Tensor) -> tuple[Tensor, Tensor]:
+        edges, shifts = [], []
+        for graph in range(cell.shape[0]):
+            members = torch.ones_like(pos[:, 0], dtype=torch.bool) if batch is None else batch == graph
+            atoms = members.nonzero().squeeze(1)
+            found = periodic_radius_graph(pos[atoms], self.r, cell[graph], pbc[graph], self.max_num_neighbors)
+            edges.append(atoms[found[0]])
+            shifts.append(found[1])
+        edge_index, shift = torch.cat(edges, dim=1), torch.cat(shifts)
+        order = edge_index[1].argsort(stable=True)
+        return edge_index[:, order], shift[order]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(r={self.r}, max_num_neighbors={self.max_num_neighbors})"
@@ -61,3 +87,28 @@ def _num_graphs(data: Data) -> int:
     if batch is None:
         return 1
     return int(batch.max()) + 1 if batch.numel() > 0 else 0
+
+
+def _periodic(data: Data, num_graphs: int) -> tuple[Tensor, Tensor] | None:
+    """Return cell [B, 3, 3] and pbc [B, 3], checked; None for data with neither."""
+    cell, pbc = data.get(keys.CELL), data.get(keys.PBC)
+    if cell is None and pbc is None:
+        return None
+    pos = data[keys.POS]
+    if pbc is None:
+        if bool((cell != 0).any()):
+            raise ValueError(
+                "data has a cell but no pbc: set data.pbc, a bool tensor [1, 3] that says along which cell vectors the "
+                "structure repeats (all False for a molecule in a box)"
+            )
+        pbc = torch.zeros(num_graphs, 3, dtype=torch.bool, device=pos.device)
+    if cell is None:
+        if bool(pbc.any()):
+            raise ValueError(
+                "data has pbc but no cell: set data.cell, a tensor [1, 3, 3] in Å whose rows are its vectors"
+            )
+        cell = pos.new_zeros(num_graphs, 3, 3)
+    for name, value, shape in ((keys.CELL, cell, (num_graphs, 3, 3)), (keys.PBC, pbc, (num_graphs, 3))):
+        if value.shape != shape:
+            raise ValueError(f"expected {name} of shape {list(shape)}, got {list(value.shape)}")
+    return cell, pbc

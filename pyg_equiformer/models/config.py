@@ -122,6 +122,30 @@ class EquiformerConfig:
         """The irrep of a polar vector: 1o where the harmonics have parity, else 1e."""
         return "1o" if any(ir.p == -1 for _, ir in Irreps(self.irreps_sh)) else "1e"
 
+    def edge_settings(self) -> dict[str, Any]:
+        """Return what every layer over edges is made with."""
+        return {
+            "irreps_sh": self.irreps_sh,
+            "edge_dim": self.num_basis + self.edge_dim,
+            "radial_hidden": self.radial_hidden,
+            "avg_degree": self.avg_degree,
+        }
+
+    def attention_settings(self) -> dict[str, Any]:
+        """Return what every attention layer is made with, `edge_settings` among it."""
+        return {
+            **self.edge_settings(),
+            "heads": self.heads,
+            "irreps_head": self.irreps_head,
+            "irreps_pre_attn": self.irreps_pre_attn,
+            "attention": self.attention,
+            "message": self.message,
+            "parity": self.attention_parity,
+            "rescale_degree": self.rescale_degree,
+            "attn_dropout": self.attn_dropout,
+            "proj_dropout": self.proj_dropout,
+        }
+
     def _check_choices(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
             "basis": ("gaussian", "exp", "bessel"),

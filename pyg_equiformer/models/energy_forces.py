@@ -1,4 +1,4 @@
-"""Energies and forces from a network that gives energies."""
+"""Energies, forces and stress from a network that gives energies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import segment_sum
+from ..o3 import Blocks
 from .equiformer import Equiformer
 from .inputs import GraphInputs, collect_inputs
-
-MAX_Z = 120
+from .references import atomic_references, check_references
+from .stress import check_cells, stress_from_strain, with_strain
 
 
 class EnergyForces(nn.Module):
-    r"""Energy, and forces as its exact negative gradient.
+    r"""Energy, forces as its exact negative gradient, and on request stress as its derivative by the strain.
 
-    .. math:: E = s \cdot \mathrm{model}(z, x) + t + \sum_i e_{z_i}, \qquad F_i = -\frac{\partial E}{\partial x_i}
+    .. math:: E = s \cdot \mathrm{model}(z, x) + t + \sum_i e_{z_i}, \qquad F_i = -\frac{\partial E}{\partial x_i},
+        \qquad \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
 
-    Forces are differentiable once more while gradients are enabled, so that a loss on forces trains the
+    Forces and stress are differentiable once more while gradients are enabled, so that a loss on them trains the
     network; under `torch.no_grad()` or `torch.inference_mode()` they cost no graph.
 
     Args:
@@ -26,13 +28,18 @@ class EnergyForces(nn.Module):
         energy_scale: s, eV per unit of the network's output.
         energy_shift: t in eV.
         atomic_energies: :math:`e_z` in eV, by atomic number. None: 0.
+        stress: whether to return the stress too, of a symmetric strain of atoms and cell, in ASE's sign (positive
+            under tension).
 
     Shapes:
-        as in `Equiformer` → {"energy": [B] in eV, "forces": [N, 3] in eV/Å}. The energy is float64 where
-        reference energies are added: totals of thousands of eV have no room for meV in float32.
+        as in `Equiformer`, and cell [B, 3, 3] in Å for the stress, if not a field of the data → {"energy": [B] in
+        eV, "forces": [N, 3] in eV/Å, "stress": [B, 3, 3] in eV/Å³}. The energy is float64 where reference energies
+        are added: totals of thousands of eV have no room for meV in float32. The stress is NaN where a cell has no
+        volume. With `return_features=True` also "features" and "edges", see `Features`.
 
     Raises:
-        ValueError: if the model's output is not one graph scalar, or an element has no atomic energy.
+        ValueError: if the model's output is not one graph scalar, an element has no atomic energy, or the stress is
+            asked for without a cell.
 
     Example:
         >>> potential = EnergyForces(Equiformer.from_preset("small"))
@@ -48,6 +55,7 @@ class EnergyForces(nn.Module):
         energy_scale: float = 1.0,
         energy_shift: float = 0.0,
         atomic_energies: Mapping[int, float] | None = None,
+        stress: bool = False,
     ) -> None:
         super().__init__()
         if model.config.output != "graph_scalar" or model.config.num_outputs != 1:
@@ -60,6 +68,8 @@ class EnergyForces(nn.Module):
         self.atomic_energies = (
             None if atomic_energies is None else {int(z): float(e) for z, e in atomic_energies.items()}
         )
+        check_references(self.atomic_energies or {}, "atomic_energies")
+        self.stress = bool(stress)
 
     @property
     def config(self) -> Any:
@@ -74,24 +84,40 @@ class EnergyForces(nn.Module):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config)
+        cell: Tensor | None = None,
+        node_embedding: Blocks | None = None,
+        return_features: bool = False,
+    ) -> dict[str, Any]:
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config, cell)
         keep_graph = torch.is_grad_enabled()
         if torch.is_inference_mode_enabled():
             keep_graph = False
             with torch.inference_mode(False):  # inference tensors cannot enter a graph, their copies can
                 copies: list[Any] = [v.clone() if isinstance(v, Tensor) else v for v in inputs]
                 inputs = GraphInputs(*copies)
+                node_embedding = None if node_embedding is None else [b.clone() for b in node_embedding]
         with torch.inference_mode(False), torch.enable_grad():
             x = inputs.pos if inputs.pos.requires_grad and keep_graph else inputs.pos.detach().requires_grad_()
-            values = {k: v for k, v in inputs._asdict().items() if k.startswith("edge")}
-            energy = self.energy_scale * self.model(inputs.z, x, inputs.batch, **values).squeeze(1)
-            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=keep_graph)
+            varied, variables = inputs._replace(pos=x), [x]
+            if self.stress:
+                cells = check_cells(inputs)
+                varied, strain = with_strain(varied)
+                variables.append(strain)
+            out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
+            out, features = out if return_features else (out, None)
+            energy = self.energy_scale * out.squeeze(1)
+            gradients = torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph)
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
         if reference is not None:
             energy = energy.double() + reference
-        return {"energy": energy, "forces": -gradient}
+        values: dict[str, Any] = {"energy": energy, "forces": -gradients[0]}
+        if self.stress:
+            values["stress"] = stress_from_strain(gradients[1], cells)
+        if features is not None:
+            features = features if keep_graph else features.detach()
+            values |= {"features": features.nodes, "edges": features.edges}
+        return values
 
     def reference_energy(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor | None:
         """Return shift and atomic energies summed per graph [B] in eV, float64; None if there are none."""
@@ -100,13 +126,7 @@ class EnergyForces(nn.Module):
         total = torch.full((num_graphs,), self.energy_shift, dtype=torch.float64, device=z.device)
         if self.atomic_energies is None:
             return total
-        table = torch.full((MAX_Z,), torch.nan, dtype=torch.float64)
-        table[list(self.atomic_energies)] = torch.tensor(list(self.atomic_energies.values()), dtype=torch.float64)
-        each = table.to(z.device)[z]
-        if bool(each.isnan().any()):
-            missing = sorted(set(z[each.isnan()].tolist()))
-            raise ValueError(f"no atomic energy for Z = {missing}, only for {sorted(self.atomic_energies)}")
-        return total + segment_sum(each, batch, num_graphs)
+        return total + segment_sum(atomic_references(z, self.atomic_energies, "atomic energy"), batch, num_graphs)
 
     def extra_repr(self) -> str:
-        return f"energy_scale={self.energy_scale:.6g} eV, energy_shift={self.energy_shift:.6g} eV"
+        return f"energy_scale={self.energy_scale:.6g} eV, energy_shift={self.energy_shift:.6g} eV, stress={self.stress}"

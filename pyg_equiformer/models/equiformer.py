@@ -13,6 +13,7 @@ from ..nn import EquivariantDropout, EquivariantNorm
 from ..o3 import Blocks, Layout
 from .block import EquiformerBlock
 from .config import EquiformerConfig
+from .features import Features, add_blocks
 from .geometry import EdgeGeometry, check_positions
 from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
@@ -71,8 +72,12 @@ class Equiformer(nn.Module):
         - edge_index [2, E]: edges to use; None: all pairs nearer than the cutoff, or those stored by the
           `RadiusGraph` transform. Chemical bonds in `data.edge_index` are not used unless passed here.
         - edge_attr [E, config.edge_dim]: extra features of those edges.
-        - edge_shift [E, 3] in Å: shift of the source's periodic image.
-        - output: by `config.output`, e.g. [B, 1] for a graph scalar.
+        - edge_shift [E, 3] in Å: shift of the source's periodic image. Periodic data needs the edges and shifts
+          that `RadiusGraph` stores, or both as arguments.
+        - node_embedding: added to the first features of the atoms, one tensor [N, 2l+1, C] per type of
+          `config.irreps`, even parity first; for example from `Denoising.embed`.
+        - output: by `config.output`, e.g. [B, 1] for a graph scalar; with `return_features=True` also the
+          `Features` that the head takes, for further heads.
 
     Raises:
         ValueError: for inputs of the wrong shape, positions that are not finite, or unknown elements.
@@ -87,27 +92,10 @@ class Equiformer(nn.Module):
     def __init__(self, config: EquiformerConfig | None = None) -> None:
         super().__init__()
         self.config = c = config if config is not None else EquiformerConfig()
-        edge: dict[str, Any] = {
-            "irreps_sh": c.irreps_sh,
-            "edge_dim": c.num_basis + c.edge_dim,
-            "radial_hidden": c.radial_hidden,
-            "avg_degree": c.avg_degree,
-        }
-        attn: dict[str, Any] = {
-            **edge,
-            "heads": c.heads,
-            "irreps_head": c.irreps_head,
-            "irreps_pre_attn": c.irreps_pre_attn,
-            "attention": c.attention,
-            "message": c.message,
-            "parity": c.attention_parity,
-            "rescale_degree": c.rescale_degree,
-            "attn_dropout": c.attn_dropout,
-            "proj_dropout": c.proj_dropout,
-        }
+        attn = c.attention_settings()
         self.embed = AtomEmbedding(c.elements, c.irreps)
         self.geometry = EdgeGeometry(c.irreps_sh, cutoff=c.cutoff, basis=c.basis, num_basis=c.num_basis)
-        self.edge_degree = EdgeDegreeEmbedding(c.irreps, **edge)
+        self.edge_degree = EdgeDegreeEmbedding(c.irreps, **c.edge_settings())
         self.blocks = nn.ModuleList(
             EquiformerBlock(
                 c.irreps,
@@ -150,9 +138,13 @@ class Equiformer(nn.Module):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
-    ) -> Tensor:
+        node_embedding: Blocks | None = None,
+        return_features: bool = False,
+    ) -> Any:
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
         x, edges = self.encode(inputs)
+        if node_embedding is not None:
+            x = add_blocks(x, node_embedding, self.embed.layout_out)
         graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
         for block in self.blocks:
             x = block(x, **edges, **graphs)
@@ -160,7 +152,8 @@ class Equiformer(nn.Module):
         # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
         with torch.autocast(inputs.pos.device.type, enabled=False):
             x = [b.to(inputs.pos.dtype) for b in x]
-            return self._finish(self.head(x, **edges, **graphs), inputs)
+            out = self._finish(self.head(x, **edges, **graphs), inputs)
+        return (out, Features(x, edges)) if return_features else out
 
     def encode(self, inputs: GraphInputs) -> tuple[Blocks, dict[str, Any]]:
         """Return the first node features, and all that the blocks need to know of the edges."""

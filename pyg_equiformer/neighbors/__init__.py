@@ -1,5 +1,6 @@
 """Who is near whom: graphs from positions, as pure tensors."""
 
+from .periodic import periodic_radius_graph
 from .radius_graph import radius_graph
 
-__all__ = ["radius_graph"]
+__all__ = ["periodic_radius_graph", "radius_graph"]

@@ -57,7 +57,7 @@ def vesin_edges(pos: Tensor, sizes: list[int], r: float, limit: int | None) -> T
     start = 0
     for size in sizes:
         graph = pos[start : start + size]
-        if size > 1 and _fits_vesin(graph, r):
+        if size > 1 and fits_vesin((graph.amax(0) - graph.amin(0)).tolist(), r):
             parts.append(close_pairs(graph, _vesin_pairs(graph, r), r, limit).add_(start))
         elif size > 1:
             parts.append(dense_edges(graph, [size], r, limit).add_(start))
@@ -65,18 +65,26 @@ def vesin_edges(pos: Tensor, sizes: list[int], r: float, limit: int | None) -> T
     return torch.cat(parts, dim=1)
 
 
-def _fits_vesin(pos: Tensor, r: float) -> bool:
-    """Return whether vesin's grid of cells suits the graph.
+def fits_vesin(extent: list[float], r: float) -> bool:
+    """Return whether vesin's grid of cells suits a box.
 
     vesin 0.6 scales a grid of more than 1e5 cells down and, where the box is much longer than wide, may be
     left with no cell across it, which ends the process. A cutoff much larger than the box makes it visit a
     vast number of cells outside of it, and one below 1e-6 Å is refused.
+
+    Args:
+        extent: of the box in Å in three directions: those of the positions, or the heights of a periodic cell.
+        r: cutoff in Å.
+
+    Example:
+        >>> fits_vesin([20.0, 20.0, 20.0], 5.0), fits_vesin([1.0, 1.0, 1e7], 5.0)
+        (True, False)
     """
-    extent = [max(length, 1.0) for length in (pos.amax(0) - pos.amin(0)).tolist()]
-    cells = [max(1.0, length / r) for length in extent]
+    sides = [max(length, 1.0) for length in extent]
+    cells = [max(1.0, length / r) for length in sides]
     total = math.prod(cells)
     scaled = min(cells) * (1e5 / total) ** (1 / 3)
-    visited = min(total, 1e5) * math.prod(2 * r / length + 3 for length in extent)
+    visited = min(total, 1e5) * math.prod(2 * r / length + 3 for length in sides)
     return r > 1e-5 and (total < 9e4 or scaled > 4) and visited < 1e8
 
 

@@ -29,11 +29,16 @@ def close_pairs(pos: Tensor, candidates: Tensor, r: float, limit: int | None) ->
         candidates, distance = candidates[:, keep], distance[keep]
     if limit is None or candidates.shape[1] <= limit:
         return candidates
-    return candidates[:, _nearest(candidates[1], distance, limit)]
+    return candidates[:, nearest(candidates[1], distance, limit)]
 
 
-def _nearest(target: Tensor, distance: Tensor, limit: int) -> Tensor:
-    """Mask [E] of the `limit` smallest distances of each target; `target` is sorted."""
+def nearest(target: Tensor, distance: Tensor, limit: int) -> Tensor:
+    """Return a mask [E] of the `limit` smallest distances of each target; `target` is sorted.
+
+    Example:
+        >>> nearest(torch.tensor([0, 0, 1]), torch.tensor([2.0, 1.0, 3.0]), limit=1)
+        tensor([False,  True,  True])
+    """
     order = distance.argsort(stable=True)
     order = order[target[order].argsort(stable=True)]  # by target, then distance, then source
     place = torch.arange(target.numel(), device=target.device)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from e3nn.o3 import Irreps
@@ -11,7 +11,7 @@ from torch import Tensor
 from .comparison import compare, name_of
 from .rotations import transformations
 
-OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
+OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector", "graph_tensor"]
 
 
 def assert_model_equivariant(
@@ -33,10 +33,11 @@ def assert_model_equivariant(
     Args:
         model: called as `model(data)`; returns a tensor, or a dict of tensors.
         data: with `pos` [N, 3] and, for several graphs, `batch` [N].
-        output: what the tensor is: "graph_scalar" [B, …], "node_scalar" [N, …], "graph_vector" [B, …, 3] or
-            "node_vector" [N, …, 3]; for a dict name → kind. None: `model.config.output`, and for a dict
-            `energy` (graph scalar) and `forces` (node vector).
-        vectors: fields of `data` whose last axis is a vector (x, y, z), "cell" for example.
+        output: what the tensor is: "graph_scalar" [B, …], "node_scalar" [N, …], "graph_vector" [B, …, 3],
+            "node_vector" [N, …, 3] or "graph_tensor" [B, …, 3, 3]; for a dict name → kind. None:
+            `model.config.output`, and for a dict `energy` (graph scalar), `forces` (node vector) and `stress` (graph
+            tensor).
+        vectors: fields of `data` whose last axis is a vector (x, y, z), "cell" and "radius_edge_shift" for example.
         inversion: whether to test inversion too, under which vectors change sign. None: if all `irreps_sh`
             inside the model have the parity of their degree, as those of E(3) models do.
         tolerance: as in `assert_equivariant`.
@@ -65,6 +66,8 @@ def assert_model_equivariant(
             expected = reference[name]
             if kinds[name].endswith("vector"):
                 expected = expected @ matrix.to(expected).T
+            elif kinds[name].endswith("tensor"):
+                expected = matrix.to(expected) @ expected @ matrix.to(expected).T
             if kinds[name].startswith("node"):
                 expected = expected[order]
             compare(got, expected, tolerance, f"{name} of {name_of(model)}" if name else name_of(model), change)
@@ -92,11 +95,11 @@ def _output_kinds(model: Any, output: Any) -> dict[str, str]:
     if isinstance(output, Mapping):
         kinds = dict(output)
     elif output is None:
-        kinds = {"energy": "graph_scalar", "forces": "node_vector"}
+        kinds = {"energy": "graph_scalar", "forces": "node_vector", "stress": "graph_tensor"}
         kinds[""] = getattr(getattr(model, "config", None), "output", "")
     else:
         kinds = {"": output}
-    known = ("graph_scalar", "node_scalar", "graph_vector", "node_vector")
+    known = get_args(OutputKind)
     for name, kind in kinds.items():
         if kind not in known and (name or output is not None):
             raise ValueError(f"output must be one of {known}, got {kind!r}")

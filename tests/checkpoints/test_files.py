@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from pyg_equiformer import EnergyForces, Equiformer, EquiformerConfig, load_model, save_model
+from pyg_equiformer import (
+    EnergyForces,
+    Ensemble,
+    Equiformer,
+    EquiformerConfig,
+    PropertyModel,
+    load_model,
+    save_model,
+)
 from pyg_equiformer.checkpoints import read_extra
 
 from ..models.conftest import tiny
@@ -97,3 +105,84 @@ def test_a_failed_save_leaves_the_old_file_and_no_debris(tmp_path):
 def test_a_loaded_model_is_in_evaluation_mode(tmp_path):
     save_model(tmp_path / "m.pt", Equiformer(EquiformerConfig(num_layers=1)))
     assert not load_model(tmp_path / "m.pt").training
+
+
+def version_1(model: Equiformer, energy: dict | None) -> dict:
+    """What the first version of the format wrote."""
+    return {
+        "format": "pyg_equiformer model",
+        "version": 1,
+        "class": "Equiformer" if energy is None else "EnergyForces",
+        "config": model.config.to_dict(),
+        "energy": energy,
+        "state_dict": dict(model.state_dict()),
+        "extra": {"note": "old"},
+    }
+
+
+def test_files_of_version_1_load(tmp_path):
+    z, pos, network = torch.tensor([6, 1]), torch.eye(3, dtype=torch.float64)[:2], tiny(num_layers=1)
+    torch.save(version_1(network, None), tmp_path / "network.pt")
+    assert torch.equal(load_model(tmp_path / "network.pt")(z, pos), network(z, pos))
+    energy = {"energy_scale": 2.0, "energy_shift": 3.0, "atomic_energies": {1: -1.0, 6: -2.0}}
+    torch.save(version_1(network, energy), tmp_path / "potential.pt")
+    potential = load_model(tmp_path / "potential.pt")
+    for key, value in EnergyForces(network, **energy)(z, pos).items():
+        assert torch.equal(potential(z, pos)[key], value)
+    assert potential.stress is False
+    assert read_extra(tmp_path / "potential.pt") == {"note": "old"}
+
+
+def test_a_potential_with_stress_keeps_it(tmp_path):
+    save_model(tmp_path / "p.pt", EnergyForces(tiny(num_layers=1), stress=True))
+    assert load_model(tmp_path / "p.pt").stress is True
+
+
+def properties(seed: int = 0) -> PropertyModel:
+    network = tiny(num_layers=1, num_outputs=2)
+    with torch.no_grad():
+        network.head.lin_out.types.weight["0e"].mul_(1 + seed)
+    references = {1: [0.5, 1.0], 6: [2.0, 3.0]}
+    return PropertyModel(
+        network, ["gap", "u0"], scale=[2.0, 3.0], shift=0.1, atomic_references=references, units=["eV", "D"]
+    )
+
+
+def test_a_property_model_keeps_names_units_and_numbers(tmp_path):
+    z, pos, model = torch.tensor([6, 1]), torch.eye(3, dtype=torch.float64)[:2], properties()
+    save_model(tmp_path / "p.pt", model)
+    again = load_model(tmp_path / "p.pt")
+    assert (again.names, again.units, again.atomic_references) == (model.names, model.units, model.atomic_references)
+    for name, value in model(z, pos).items():
+        assert torch.equal(again(z, pos)[name], value)
+    torch.load(tmp_path / "p.pt", weights_only=True)
+
+
+def test_an_ensemble_is_one_file(tmp_path):
+    z, pos = torch.tensor([6, 1]), torch.eye(3, dtype=torch.float64)[:2]
+    for name, members in {
+        "properties.pt": [properties(0), properties(1)],
+        "potentials.pt": [EnergyForces(tiny(num_layers=n), energy_shift=float(n), stress=False) for n in (1, 2)],
+    }.items():
+        committee = Ensemble(members)
+        save_model(tmp_path / name, committee, seeds=[1, 2])
+        again = load_model(tmp_path / name, config=members[0].config if name == "properties.pt" else None)
+        assert not again.training
+        for key, value in committee(z, pos).items():
+            assert torch.equal(again(z, pos)[key], value)
+        assert read_extra(tmp_path / name) == {"seeds": [1, 2]}
+        torch.load(tmp_path / name, weights_only=True)
+    with pytest.raises(ValueError, match="num_layers: 2 in the file, 1 expected"):
+        load_model(tmp_path / "potentials.pt", config=members[0].config)
+
+
+def test_other_modules_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"only Equiformer, EnergyForces, PropertyModel and Ensemble.*got Linear"):
+        save_model(tmp_path / "m.pt", torch.nn.Linear(1, 1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_of_another_package_is_named(tmp_path):
+    torch.save(version_1(tiny(num_layers=1), None) | {"class": "Foreign"}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"m\.pt holds a 'Foreign', expected one of"):
+        load_model(tmp_path / "m.pt")

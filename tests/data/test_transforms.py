@@ -8,7 +8,7 @@ from torch_geometric.transforms import BaseTransform, Compose, RandomRotate
 
 from pyg_equiformer import keys
 from pyg_equiformer.data import RadiusGraph
-from pyg_equiformer.neighbors import radius_graph
+from pyg_equiformer.neighbors import periodic_radius_graph, radius_graph
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
@@ -100,3 +100,62 @@ def test_data_without_positions_is_refused_with_the_fields_it_has() -> None:
         RadiusGraph(5.0)(Data(z=torch.ones(3, dtype=torch.int64)))
     with pytest.raises(ValueError, match="expected a torch_geometric Data or Batch, got HeteroData"):
         RadiusGraph(5.0)(HeteroData())
+
+
+CUBE = {"cell": torch.eye(3, dtype=torch.float64)[None] * 3.0, "pbc": torch.ones(1, 3, dtype=torch.bool)}
+BOX = {"cell": torch.zeros(1, 3, 3, dtype=torch.float64), "pbc": torch.zeros(1, 3, dtype=torch.bool)}
+
+
+def test_periodic_data_gets_images_and_their_shifts() -> None:
+    graph = molecules((4,))[0]
+    data = RadiusGraph(4.0)(Data(z=graph.z, pos=graph.pos, **CUBE))
+    expected = periodic_radius_graph(graph.pos, 4.0, CUBE["cell"][0], CUBE["pbc"][0])
+    assert torch.equal(data.radius_edge_index, expected[0])
+    assert torch.equal(data.radius_edge_shift, expected[1])
+    assert data.radius_edge_index.shape[1] > 4 * 3
+    assert RadiusGraph(4.0, max_num_neighbors=5)(Data(pos=graph.pos, **CUBE)).radius_edge_index.shape[1] == 4 * 5
+
+
+@pytest.mark.parametrize("order", [slice(None), torch.randperm(18, generator=torch.Generator().manual_seed(2))])
+def test_a_mixed_batch_as_a_whole_has_the_edges_of_its_structures(order: slice | torch.Tensor) -> None:
+    graphs = molecules((5, 1, 12))
+    mixed = [Data(z=g.z, pos=g.pos, **kind) for g, kind in zip(graphs, (CUBE, BOX, BOX), strict=True)]
+    one_by_one = Batch.from_data_list([RadiusGraph(2.5)(data) for data in mixed])
+    assert one_by_one.radius_edge_shift.shape == (one_by_one.radius_edge_index.shape[1], 3)
+    whole = Batch.from_data_list(mixed)
+    place = torch.empty(18, dtype=torch.int64)
+    place[torch.arange(18)[order]] = torch.arange(18)
+    data = RadiusGraph(2.5)(
+        Data(pos=whole.pos[order], batch=whole.batch[order], cell=whole.cell, pbc=whole.pbc, z=whole.z[order])
+    )
+
+    def told(edge_index: torch.Tensor, shift: torch.Tensor) -> list[tuple[float, ...]]:
+        return sorted(tuple(row) for row in torch.cat([edge_index.T.double(), shift], dim=1).tolist())
+
+    expected = told(place[one_by_one.radius_edge_index], one_by_one.radius_edge_shift)
+    assert told(data.radius_edge_index, data.radius_edge_shift) == expected
+    assert (data.radius_edge_index[1].diff() >= 0).all()
+
+
+def test_a_molecule_without_cell_fields_gets_no_shift_and_one_in_a_box_a_zero_shift() -> None:
+    graph = molecules((5,))[0]
+    assert keys.RADIUS_EDGE_SHIFT not in RadiusGraph(2.5)(graph)
+    boxed = RadiusGraph(2.5)(Data(pos=graph.pos, cell=CUBE["cell"], pbc=BOX["pbc"]))
+    assert torch.equal(boxed.radius_edge_index, radius_graph(graph.pos, 2.5))
+    assert boxed.radius_edge_shift.abs().sum() == 0
+    for fields in ({"cell": BOX["cell"]}, {"pbc": BOX["pbc"]}):
+        assert RadiusGraph(2.5)(Data(pos=graph.pos, **fields)).radius_edge_shift.abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cell": CUBE["cell"]}, "has a cell but no pbc: set data.pbc"),
+        ({"pbc": CUBE["pbc"]}, "has pbc but no cell: set data.cell"),
+        ({"cell": CUBE["cell"][0], "pbc": CUBE["pbc"]}, r"cell of shape \[1, 3, 3\], got \[3, 3\]"),
+        ({"cell": CUBE["cell"], "pbc": CUBE["pbc"][0]}, r"pbc of shape \[1, 3\], got \[3\]"),
+    ],
+)
+def test_cell_and_pbc_that_do_not_fit_are_refused(fields: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RadiusGraph(2.5)(Data(pos=torch.zeros(2, 3), **fields))

@@ -1,0 +1,103 @@
+"""Committees: several models of one kind, their mean and their spread."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..neighbors import radius_graph
+from .energy_forces import EnergyForces
+from .inputs import collect_inputs
+from .properties import PropertyModel
+
+Member = EnergyForces | PropertyModel
+
+
+class Ensemble(nn.Module):
+    r"""Mean and spread of models that were trained apart, as an estimate of how certain they are.
+
+    .. math:: \bar y = \frac{1}{K} \sum_k y_k, \qquad \sigma = \sqrt{\frac{1}{K} \sum_k (y_k - \bar y)^2}
+
+    The mean of the forces is minus the gradient of the mean energy. Neighbours are found once for all members.
+
+    Args:
+        models: `EnergyForces`, or `PropertyModel` of the same properties, with one cutoff.
+
+    Shapes:
+        as in the members → their outputs' means by name, and `<name>_std` of the same shape (of each component
+        of a vector).
+
+    Raises:
+        ValueError: if there are no members, or they differ in outputs or inputs.
+
+    Example:
+        >>> from pyg_equiformer import Equiformer
+        >>> members = [EnergyForces(Equiformer.from_preset("small", num_layers=1)) for _ in range(2)]
+        >>> out = Ensemble(members)(torch.tensor([8, 1, 1]), torch.randn(3, 3))
+        >>> sorted(out)
+        ['energy', 'energy_std', 'forces', 'forces_std']
+    """
+
+    def __init__(self, models: Sequence[Member]) -> None:
+        super().__init__()
+        if not models:
+            raise ValueError("an ensemble needs at least one model, got none")
+        for model in models:
+            if not isinstance(model, EnergyForces | PropertyModel):
+                raise ValueError(
+                    "members must be EnergyForces or PropertyModel, which name their outputs, got "
+                    f"{type(model).__name__}"
+                )
+        first = _signature(models[0])
+        for number, model in enumerate(models):
+            wrong = [f"{k}: {v!r}, not {first.get(k)!r}" for k, v in _signature(model).items() if v != first.get(k)]
+            if wrong:
+                raise ValueError(f"model {number} does not fit the first: " + "; ".join(wrong))
+        names = set(first["names"])
+        if clash := sorted(n for n in names if f"{n}_std" in names):
+            raise ValueError(f"the spread of {clash[0]!r} would have the name of another property, {clash[0]}_std")
+        self.models = nn.ModuleList(models)
+
+    @property
+    def config(self) -> Any:
+        return self.models[0].config
+
+    def forward(
+        self,
+        z: Any,
+        pos: Tensor | None = None,
+        batch: Tensor | None = None,
+        *,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        cell: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, cell)
+        if inputs.edge_index is None:
+            inputs = inputs._replace(edge_index=radius_graph(inputs.pos, self.config.cutoff, inputs.batch))
+        outputs = [model(inputs) for model in self.models]
+        values: dict[str, Tensor] = {}
+        for name in outputs[0]:
+            each = torch.stack([out[name] for out in outputs])
+            values[name] = each.mean(dim=0)
+            values[f"{name}_std"] = _spread(each)
+        return values
+
+    def extra_repr(self) -> str:
+        return f"{len(self.models)} members"
+
+
+def _signature(model: Member) -> dict[str, Any]:
+    """Return what members must have in common."""
+    common = {"kind": type(model).__name__, "cutoff": model.config.cutoff, "edge_dim": model.config.edge_dim}
+    if isinstance(model, PropertyModel):
+        return common | {"names": model.names, "output": model.config.output, "units": model.units}
+    return common | {"names": ("energy", "forces"), "stress": model.stress}
+
+
+def _spread(each: Tensor) -> Tensor:
+    """Return the population standard deviation over members, with a gradient of zero where they agree."""
+    variance = (each - each.mean(dim=0)).square().mean(dim=0)
+    return torch.where(variance == 0, 0.0, torch.where(variance == 0, 1.0, variance).sqrt())
