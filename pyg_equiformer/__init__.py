@@ -1,20 +1,46 @@
-"""Equivariant graph attention (Equiformer) as message passing for PyTorch Geometric."""
+"""Equivariant graph attention (Equiformer) as message passing for PyTorch Geometric.
 
-from .checkpoints import load_model, load_official, save_model, to_official_state_dict
-from .conv import EquiformerConv
-from .models import (
-    Denoising,
-    EdgeGeometry,
-    EnergyForces,
-    Ensemble,
-    Equiformer,
-    EquiformerBlock,
-    EquiformerConfig,
-    PropertyModel,
-)
-from .neighbors import periodic_radius_graph, radius_graph
+The names below are imported on first use, so that the command line can show its help without loading PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoints import load_model, load_official, save_model, to_official_state_dict
+    from .conv import EquiformerConv
+    from .models import (
+        Denoising,
+        EdgeGeometry,
+        EnergyForces,
+        Ensemble,
+        Equiformer,
+        EquiformerBlock,
+        EquiformerConfig,
+        PropertyModel,
+    )
+    from .neighbors import periodic_radius_graph, radius_graph
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Denoising": "models",
+    "EdgeGeometry": "models",
+    "EnergyForces": "models",
+    "Ensemble": "models",
+    "Equiformer": "models",
+    "EquiformerBlock": "models",
+    "EquiformerConfig": "models",
+    "EquiformerConv": "conv",
+    "PropertyModel": "models",
+    "load_model": "checkpoints",
+    "load_official": "checkpoints",
+    "periodic_radius_graph": "neighbors",
+    "radius_graph": "neighbors",
+    "save_model": "checkpoints",
+    "to_official_state_dict": "checkpoints",
+}
+_PARTS = ("checkpoints", "conv", "data", "keys", "kernels", "models", "neighbors", "nn", "o3", "units")
 
 __all__ = [
     "Denoising",
@@ -33,3 +59,16 @@ __all__ = [
     "save_model",
     "to_official_state_dict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PARTS})

@@ -26,6 +26,7 @@ ALLOWED = {
 }
 #: Optional packages and the parts that may import them at the top of a file; elsewhere inside functions only.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
+OPTIONAL |= {"biotite", "lmdb", "ase_db_backends", "tensorboard", "wandb"}
 
 
 def _part(path: Path) -> str:

@@ -112,17 +112,21 @@ def label_factor(name: str, energy: str, length: str, unit: str | None) -> tuple
     try:
         return energy_factor(unit), "eV"
     except ValueError:
-        return 1.0, unit  # any other unit is kept, and told beside the numbers
+        return 1.0, _spelling(unit)  # any other unit is kept, and told beside the numbers
+
+
+def _spelling(unit: str) -> str:
+    return "D" if unit.strip().lower() in ("d", "debye") else unit
 
 
 def same_unit(first: str, second: str) -> bool:
     """Whether two texts name the same unit.
 
     Example:
-        >>> same_unit("Ha", "hartree"), same_unit("Å", "bohr")
-        (True, False)
+        >>> same_unit("Ha", "hartree"), same_unit("D", "Debye"), same_unit("Å", "bohr")
+        (True, True, False)
     """
-    if first == second:
+    if _spelling(first) == _spelling(second):
         return True
     for factor in (energy_factor, length_factor, force_factor, stress_factor):
         try:

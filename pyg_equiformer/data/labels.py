@@ -24,6 +24,19 @@ _PREFIXES = ("REF_", "ref_", "DFT_", "dft_")
 _VIRIALS = ("virials", "virial")
 
 
+class LabelMissing(ValueError):
+    """A file has no such label.
+
+    Args:
+        message: what was expected where.
+        name: of the target.
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 @dataclass(frozen=True)
 class Label:
     """Where a target stands in the file.
@@ -153,7 +166,7 @@ def _label(
                 advice = "if later frames have it, missing_labels=skip leaves out those without"
             else:
                 advice = "and no frame has it"
-            raise ValueError(f"{where}: {found}; {advice}")
+            raise LabelMissing(f"{where}: {found}; {advice}", name)
     else:
         kind = _kind(where, name, field, source, options, frame)
     units = general_units(frame, source, options)

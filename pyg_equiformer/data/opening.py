@@ -89,7 +89,7 @@ def _near(path: Path) -> str:
     if ":" in path.name:
         return f"; built-in data sets start with {', '.join(f'{family}:' for family in FAMILIES)}"
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.7)
+    near = difflib.get_close_matches(path.name, names, n=2, cutoff=0.8)
     return f"; did you mean {' or '.join(str(path.parent / name) for name in near)}?" if near else ""
 
 

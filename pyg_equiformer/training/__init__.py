@@ -1,4 +1,4 @@
-"""Training of energy-and-forces models with Lightning: task, data module, losses, weight averaging, figures.
+"""Training with Lightning: task, data module, losses, weight averaging, committees, evaluation, figures, reports.
 
 The names below are imported on first use, so that `pyg_equiformer.training.losses` and the configuration can
 be had without Lightning.
@@ -7,41 +7,66 @@ be had without Lightning.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..data.structure_sets import Structures, StructureSet, Target
+
 if TYPE_CHECKING:
+    from .committee import train_committee
     from .config import TrainConfig
-    from .data_module import StructureDataModule, Structures, fit_energy_scale
-    from .losses import energy_loss, force_loss
-    from .run import Interrupted, TrainResult, train, train_file, train_sample
-    from .task import ForceFieldTask
+    from .data_module import StructureDataModule
+    from .describe import dry_run
+    from .evaluation import evaluate, load_run, predict_file
+    from .losses import target_error
+    from .predictions import Predictions, predict
+    from .published import published
+    from .recipes import load_recipe, recipe_names, resolve
+    from .run import Interrupted, TrainResult, resume, train
+    from .task import TrainingTask
 
 _HOMES = {
-    "TrainConfig": "config",
-    "StructureDataModule": "data_module",
-    "Structures": "data_module",
-    "fit_energy_scale": "data_module",
-    "energy_loss": "losses",
-    "force_loss": "losses",
     "Interrupted": "run",
+    "Predictions": "predictions",
+    "StructureDataModule": "data_module",
+    "TrainConfig": "config",
     "TrainResult": "run",
+    "TrainingTask": "task",
+    "dry_run": "describe",
+    "evaluate": "evaluation",
+    "load_recipe": "recipes",
+    "load_run": "evaluation",
+    "predict": "predictions",
+    "predict_file": "evaluation",
+    "published": "published",
+    "recipe_names": "recipes",
+    "resolve": "recipes",
+    "resume": "run",
+    "target_error": "losses",
     "train": "run",
-    "train_file": "run",
-    "train_sample": "run",
-    "ForceFieldTask": "task",
+    "train_committee": "committee",
 }
 
 __all__ = [
-    "ForceFieldTask",
     "Interrupted",
+    "Predictions",
     "StructureDataModule",
+    "StructureSet",
     "Structures",
+    "Target",
     "TrainConfig",
     "TrainResult",
-    "energy_loss",
-    "fit_energy_scale",
-    "force_loss",
+    "TrainingTask",
+    "dry_run",
+    "evaluate",
+    "load_recipe",
+    "load_run",
+    "predict",
+    "predict_file",
+    "published",
+    "recipe_names",
+    "resolve",
+    "resume",
+    "target_error",
     "train",
-    "train_file",
-    "train_sample",
+    "train_committee",
 ]
 
 

@@ -1,7 +1,7 @@
-"""Structures for training: split, neighbours, energy scale and batches."""
+"""Structures for training: split, neighbours, statistics and batches."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -10,71 +10,75 @@ from torch_geometric.loader import DataLoader
 
 from .. import keys
 from ..data import RadiusGraph
+from ..data.structure_sets import Structures
+from .batches import BatchPlan, BatchStream, check_sizes, make_loader, pack
+from .config import TrainConfig
 from .engine import LightningDataModule
+from .set_checks import Check, Checked, ElementCheck, LabelCheck, check_all
+from .statistics import Statistics, collect_statistics
+
+#: Sets in memory with at most this many structures keep their neighbour lists; larger ones find them in every pass.
+KEEP_NEIGHBORS = 20_000
+#: Structures whose edges are counted for the average degree, where not all have to be counted.
+COUNT_EDGES = 2_000
 
 
-@dataclass(frozen=True)
-class Structures:
-    """Labelled structures of a run; sets that are None are taken from `train` at random.
-
-    Args:
-        train: structures with `z` [N], `pos` [N, 3] in Å, `energy` [1] in eV and `forces` [N, 3] in eV/Å.
-        valid: structures to watch the training with.
-        test: structures for the final test.
-        name: short name for folders and titles.
-    """
-
-    train: Sequence[Data]
-    valid: Sequence[Data] | None = None
-    test: Sequence[Data] | None = None
-    name: str = "data"
-
-
-@dataclass(frozen=True)
-class EnergyScale:
-    """What stands between a network and energies in eV.
+class Prepare:
+    """Find the neighbours of a structure, positions first converted to the precision of a run in float64.
 
     Args:
-        atomic_energies: reference energy of each element in eV, by atomic number.
-        scale: the unit of the network's output in eV.
+        cutoff: radius in Å.
+        dtype: of positions and cells; None leaves them as they are.
     """
 
-    atomic_energies: dict[int, float]
-    scale: float
+    def __init__(self, cutoff: float, dtype: torch.dtype | None = None) -> None:
+        self.find, self.dtype = RadiusGraph(cutoff), dtype
+
+    def __call__(self, structure: Data) -> Data:
+        if self.dtype is not None:
+            structure = structure.clone()
+            for key in (keys.POS, keys.CELL):
+                if key in structure:
+                    structure[key] = structure[key].to(self.dtype)
+        return self.find(structure)
 
 
-def fit_energy_scale(structures: Sequence[Data]) -> EnergyScale:
-    r"""Fit reference energies of the elements, and the scale of what remains, in float64.
-
-    .. math:: \min_e \sum_b \big( E_b - \sum_{i \in b} e_{z_i} \big)^2
-
-    Where the compositions do not tell the elements apart (one molecule, clusters of water), the solution with
-    the smallest reference energies is taken: the sums are right, the single values mean nothing. The scale is
-    the root mean square of the force components times 1 Å, or the spread of the remaining energies where all
-    forces are zero.
+class Mapped(Sequence[Data]):
+    """A sequence whose items are transformed when they are asked for.
 
     Args:
-        structures: structures with `z` [N], `energy` [1] in eV and `forces` [N, 3] in eV/Å.
-
-    Raises:
-        ValueError: if there is no structure.
-
-    Example:
-        >>> import torch
-        >>> water = Data(z=torch.tensor([8, 1, 1]), energy=torch.tensor([-90.0]), forces=torch.ones(3, 3))
-        >>> fit = fit_energy_scale([water])
-        >>> round(fit.atomic_energies[8] + 2 * fit.atomic_energies[1], 9), fit.scale
-        (-90.0, 1.0)
+        structures: the items.
+        transform: applied to each; it must leave its input alone, as PyG's transforms do.
+        indices: which of them, in this order; None: all.
     """
-    if not structures:
-        raise ValueError("expected at least one structure, got none")
-    elements = torch.cat([s[keys.Z] for s in structures]).unique().tolist()
-    counts = np.array([[int((s[keys.Z] == z).sum()) for z in elements] for s in structures], dtype=np.float64)
-    energies = np.array([float(s[keys.ENERGY]) for s in structures])
-    references = np.linalg.lstsq(counts, energies, rcond=None)[0]
-    forces = torch.cat([s[keys.FORCES] for s in structures]).double()
-    scale = float(forces.square().mean().sqrt()) or float((energies - counts @ references).std()) or 1.0
-    return EnergyScale(dict(zip(elements, references.tolist())), scale)
+
+    def __init__(
+        self,
+        structures: Sequence[Data],
+        transform: Callable[[Data], Data] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> None:
+        self.structures, self.transform = structures, transform
+        self.indices = None if indices is None else np.asarray(indices)
+
+    def __len__(self) -> int:
+        return len(self.structures) if self.indices is None else len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Mapped": ...
+    def __getitem__(self, index: int | slice) -> "Data | Mapped":
+        if isinstance(index, slice):
+            return Mapped(self, indices=range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"expected an index below {len(self)}, got {index}")
+        index = index % len(self)
+        item = self.structures[index if self.indices is None else int(self.indices[index])]
+        return item if self.transform is None else self.transform(item)
+
+    def __iter__(self) -> Iterator[Data]:
+        return (self[i] for i in range(len(self)))
 
 
 def split_at_random(count: int, sizes: Sequence[int], seed: int) -> list[list[int]]:
@@ -94,22 +98,18 @@ def split_at_random(count: int, sizes: Sequence[int], seed: int) -> list[list[in
         (2, [0, 1, 2, 3, 4])
     """
     if sum(sizes) >= count:
-        raise ValueError(f"cannot set {' + '.join(map(str, sizes))} of {count} structures apart: none would be left")
+        raise ValueError(
+            f"cannot set {' + '.join(map(str, sizes))} of {count} structures apart: none would be left; "
+            "give --valid and --test, or more structures"
+        )
     order = np.random.default_rng(seed).permutation(count).tolist()
     ends = np.cumsum([0, *sizes]).tolist()
     return [sorted(order[a:b]) for a, b in zip(ends, [*ends[1:], count])]
 
 
-def check_labels(structures: Sequence[Data], what: str) -> None:
-    """Raise a `ValueError` that names the first structure without finite energy and forces."""
-    if not structures:
-        raise ValueError(f"the {what} set is empty, expected at least one structure")
-    for index, structure in enumerate(structures):
-        for key in (keys.ENERGY, keys.FORCES):
-            if structure.get(key) is None:
-                raise ValueError(f"structure {index} of the {what} set has no {key}, expected an energy and forces")
-            if not bool(torch.isfinite(structure[key]).all()):
-                raise ValueError(f"structure {index} of the {what} set has {key} that are NaN or infinite")
+def share(size: float, count: int) -> int:
+    """Return how many of `count` structures a part (below 1, at least one structure) or a number of them is."""
+    return round(size) if size >= 1 or size == 0 else max(1, round(size * count))
 
 
 class StructureDataModule(LightningDataModule):
@@ -117,61 +117,137 @@ class StructureDataModule(LightningDataModule):
 
     Args:
         structures: the labelled structures.
-        cutoff: radius in Å of the neighbour lists, which are computed once, beforehand.
-        batch_size: structures per training step.
-        valid_fraction: part of the training structures to watch the training with, where no set is given.
-        test_fraction: part of the training structures for the test, where no set is given.
-        seed: seed of the split and of the order.
+        cutoff: radius in Å of the neighbour lists.
+        config: batch sizes, split, seed and workers.
 
     Raises:
-        ValueError: if a structure lacks finite labels or a set would be empty.
+        ValueError: if a structure lacks finite labels, another set has an element that the training set has not, or
+            a set would be empty.
     """
 
-    def __init__(
-        self,
-        structures: Structures,
-        *,
-        cutoff: float,
-        batch_size: int = 5,
-        valid_fraction: float = 0.05,
-        test_fraction: float = 0.2,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, structures: Structures, *, cutoff: float, config: TrainConfig) -> None:
         super().__init__()
-        self.batch_size = batch_size
-        check_labels(structures.train, "training")
-        count = len(structures.train)
-        apart = [
-            0 if given is not None else max(1, round(fraction * count))
-            for given, fraction in ((structures.valid, valid_fraction), (structures.test, test_fraction))
-        ]
-        valid, test, train = ([structures.train[i] for i in part] for part in split_at_random(count, apart, seed))
-        if structures.valid is not None:
-            valid = list(structures.valid)
-            check_labels(valid, "validation")
-        if structures.test is not None:
-            test = list(structures.test)
-            check_labels(test, "test")
-        add_neighbors = RadiusGraph(cutoff)
-        self.train, self.valid, self.test = ([add_neighbors(s) for s in part] for part in (train, valid, test))
-        self._shuffle = torch.Generator().manual_seed(seed)
+        self.config, self.targets, self.notes = config, structures.targets, structures.notes
+        self._add_neighbors = Prepare(cutoff, torch.float64 if config.precision == "float64" else None)
+        self._keep = not structures.streamed and len(structures.train) <= KEEP_NEIGHBORS
+        self._streamed = structures.streamed
+        train, valid, tests = _split(structures, config)
+        train = self._checked(train, "the training set")
+        self.train = self._with_neighbors(train)
+        # Where edges are not counted for their own sake, a sample gives the average degree.
+        counted = None if config.max_edges or self._keep else COUNT_EDGES
+        self.statistics: Statistics = self._collect(train, counted)
+        check_sizes(self.statistics.num_edges, config.max_edges)
+        elements = self.statistics.elements
+        self.valid = self._with_neighbors(self._checked(valid, "the validation set", elements))
+        self.tests = {
+            name: self._with_neighbors(self._checked(part, f"the {name} set", elements)) for name, part in tests.items()
+        }
+        self.rank, self.devices = 0, 1
+        self.own_valid_batches = 0  #: validation batches of this device that count
 
-    def averages(self) -> dict[str, float]:
-        """Return `avg_num_nodes` and `avg_degree` of the training structures, by their names in the model."""
-        atoms = sum(s.num_nodes for s in self.train)
-        edges = sum(s[keys.RADIUS_EDGE_INDEX].shape[1] for s in self.train)
-        # Lone atoms have no edges to average over.
-        return {"avg_num_nodes": atoms / len(self.train), "avg_degree": edges / atoms or 1.0}
+    def _checked(self, part: Sequence[Data], what: str, elements: tuple[int, ...] | None = None) -> Sequence[Data]:
+        """Check labels and elements, those of streamed sets whenever a structure is read."""
+        masked = self.config.read.get("missing_labels") == "mask"
+        checks: list[Check] = [LabelCheck(what, tuple(t.name for t in self.targets), masked)]
+        if elements is not None:
+            checks.append(ElementCheck(what, elements))
+        if self._streamed:
+            return Checked(part, *checks)
+        check_all(part, *checks)
+        return part
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(self.train, self.batch_size, shuffle=True, generator=self._shuffle)
+    def _with_neighbors(self, part: Sequence[Data]) -> Sequence[Data]:
+        return [self._add_neighbors(s) for s in part] if self._keep else Mapped(part, self._add_neighbors)
+
+    def _collect(self, train: Sequence[Data], counted: int | None) -> Statistics:
+        if counted is None:
+            return collect_statistics(self.train, self.targets)
+        # Neighbours only for those that are counted: finding them is most of the pass.
+        items = (self._add_neighbors(s) if i < counted else s for i, s in enumerate(train))
+        return collect_statistics(items, self.targets, counted)
+
+    def place(self, rank: int, devices: int) -> None:
+        """Tell which device of how many this process serves."""
+        self.rank, self.devices = rank, devices
+
+    def setup(self, stage: str) -> None:
+        if self.trainer is not None:
+            self.place(self.trainer.global_rank, self.trainer.world_size)
+
+    def batches_per_pass(self) -> int:
+        """Return the number of batches of this device in the first pass over the training structures."""
+        return len(self._plan().batches(0))
+
+    def _plan(self) -> BatchPlan:
+        c = self.config
+        sizes = self.statistics.num_edges if c.max_edges else None
+        return BatchPlan(
+            len(self.train),
+            c.batch_size,
+            seed=c.seed,
+            sizes=sizes,
+            max_edges=c.max_edges,
+            rank=self.rank,
+            devices=self.devices,
+        )
+
+    def train_dataloader(self) -> BatchStream:
+        plan = self._plan()
+        length = None if self.config.epochs is None else self.config.epochs * len(plan.batches(0))
+        return BatchStream(self.train, plan, length=length, workers=self.config.workers, pin_memory=self._pin())
 
     def val_dataloader(self) -> DataLoader:
-        return self.evaluation_dataloader(self.valid)
+        """Serve this device's share of the validation set; nothing is stored for long, so batches are larger."""
+        c, sizes, size = self.config, None, 4 * self.config.batch_size
+        if c.max_edges and self._keep:
+            sizes = np.array([s[keys.RADIUS_EDGE_INDEX].shape[1] for s in self.valid])
+        elif c.max_edges:
+            size = 1  # edges are known when they are found: one structure at a time keeps the bound
+        batches = pack(range(len(self.valid)), size, sizes, c.max_edges)
+        mine = batches[self.rank :: self.devices]
+        self.own_valid_batches = len(mine)
+        # The devices step together: one that has fewer batches takes another, which does not count.
+        mine += batches[: -(-len(batches) // self.devices) - len(mine)]
+        return make_loader(self.valid, batch_sampler=mine, num_workers=self.config.workers, pin_memory=self._pin())
 
-    def test_dataloader(self) -> DataLoader:
-        return self.evaluation_dataloader(self.test)
+    def _pin(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def evaluation_dataloader(self, structures: Sequence[Data]) -> DataLoader:
-        """Serve structures in order; nothing is stored for a backward pass, so batches are larger."""
-        return DataLoader(list(structures), 4 * self.batch_size)
+
+def _split(
+    structures: Structures, config: TrainConfig
+) -> tuple[Sequence[Data], Sequence[Data], dict[str, Sequence[Data]]]:
+    """Return training, validation and test sets, cut out of the first where they are not given."""
+    count = len(structures.train)
+    if not count:
+        raise ValueError("the training set is empty, expected at least one structure")
+    apart = [
+        0 if given is not None else share(fraction, count)
+        for given, fraction in ((structures.valid, config.valid_fraction), (structures.test, config.test_fraction))
+    ]
+    seed = config.seed if config.split_seed is None else config.split_seed
+    parts = split_at_random(count, apart, seed)
+    if config.train_size is not None:
+        if config.train_size > len(parts[2]):
+            raise ValueError(
+                f"train_size: expected at most the {len(parts[2])} structures left, got {config.train_size}"
+            )
+        if config.train_size < len(parts[2]):
+            drawn = split_at_random(len(parts[2]), [config.train_size], seed)[0]
+            parts[2] = [parts[2][i] for i in drawn]
+    cut: list[Sequence[Data]] = [_pick(structures, part) for part in parts]
+    valid = cut[0] if structures.valid is None else structures.valid
+    if structures.test is None:
+        tests: dict[str, Sequence[Data]] = {"test": cut[1]}
+    else:
+        tests = dict(structures.test) if isinstance(structures.test, Mapping) else {"test": structures.test}
+    for name, part in (("validation", valid), *tests.items()):
+        if not len(part):
+            raise ValueError(f"the {name} set is empty, expected at least one structure")
+    return cut[2], valid, tests
+
+
+def _pick(structures: Structures, indices: Sequence[int]) -> Sequence[Data]:
+    view = Mapped(structures.train, indices=indices)
+    return view if structures.streamed else list(view)

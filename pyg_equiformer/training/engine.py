@@ -10,7 +10,10 @@ import torch
 try:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
     from lightning.pytorch.callbacks import WeightAveraging
-    from lightning.pytorch.loggers import CSVLogger
+    from lightning.pytorch.loggers import CSVLogger, Logger
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
+    from lightning.pytorch.strategies import DDPStrategy
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 except ImportError as error:
     raise ImportError('training needs Lightning: pip install "pyg_equiformer[train]"') from error
@@ -18,11 +21,15 @@ except ImportError as error:
 __all__ = [
     "CSVLogger",
     "Callback",
+    "DDPStrategy",
     "LightningDataModule",
     "LightningModule",
+    "Logger",
     "OptimizerLRSchedulerConfig",
+    "TorchCheckpointIO",
     "Trainer",
     "WeightAveraging",
+    "is_first_process",
     "limited_threads",
     "quiet",
     "seed_everything",
@@ -38,6 +45,8 @@ _CHATTER = (
     ".*MPS available but not used.*",
     ".*Experiment logs directory.*",
     ".*LeafSpec.*",
+    # What is logged are sums over all devices already.
+    ".*sync_dist=True.*",
 )
 
 
@@ -56,6 +65,11 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that writes files and speaks, of a run on any number of devices."""
+    return getattr(rank_zero_only, "rank", 0) in (0, None)
 
 
 @contextmanager

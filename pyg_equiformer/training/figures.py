@@ -1,4 +1,4 @@
-"""The two figures of a run: predictions against truth, and errors over the course of the training."""
+"""The figures of a run: predictions against truth, and errors over the course of the training."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -7,99 +7,141 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .report import Predictions
+from ..data.structure_sets import ENERGY, FORCES, Target
+from .panels import log_error_axis, new_figure, positive_points, save_figure, target_colors
+from .predictions import Predictions
+from .report import format_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-#: Colours that people with colour blindness can tell apart: blue for energies, vermilion for forces.
-ENERGY_COLOR, FORCES_COLOR = "#0072b2", "#d55e00"
+#: More points than this are drawn as a density, fewer than `FEW` with error bars for the spread of a committee.
+MANY, FEW = 50_000, 300
 
 
 def plot_parity(path: str | Path, predictions: Predictions, title: str = "") -> None:
-    """Draw predicted against true energies and forces, with the errors in the panels.
+    """Draw predicted against true values, a panel per target, with the errors in the panels.
 
-    Energies are shown without the reference energies of the elements, relative to their mean.
+    Energies are shown without the reference energies of the elements, relative to their mean. The spread of a
+    committee is shown as error bars or, where there are many points, as colour.
 
     Args:
         path: of the PNG to write.
-        predictions: energies in eV and forces in eV/Å of one set.
+        predictions: of one set; targets without labels are left out.
         title: written above the panels.
+
+    Raises:
+        ValueError: if there are no labels to compare with.
     """
-    figure, (left, right) = _figure(title)
-    offset = predictions.energy_true.mean()
-    panels: list[tuple[Axes, np.ndarray, np.ndarray, str, str, str]] = [
-        (left, predictions.energy_true - offset, predictions.energy - offset, "energy", "eV", ENERGY_COLOR),
-        (
-            right,
-            predictions.forces_true.ravel(),
-            predictions.forces.ravel(),
-            "force component",
-            "eV/Å",
-            FORCES_COLOR,
-        ),
-    ]
-    for axes, true, predicted, quantity, unit, color in panels:
-        low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
-        pad = 0.04 * (high - low) or 1.0
-        axes.plot([low - pad, high + pad], [low - pad, high + pad], color="0.6", linewidth=1, zorder=1)
+    targets = predictions.labelled
+    if not targets:
+        raise ValueError(f"expected labels to compare with, got none of {[t.name for t in predictions.targets]}")
+    figure, panels = new_figure(title, len(targets))
+    for axes, target, color in zip(panels, targets, target_colors(targets)):
+        predicted, true = predictions.compared(target)
+        spread = predictions.spread.get(target.name)
+        shown = np.isfinite(true) & np.isfinite(predicted)
+        true, predicted = true[shown], predicted[shown]
+        relative = target.name == "energy" and true.size > 0
+        offset = true.mean() if relative else 0.0
+        if true.size:
+            _panel(axes, true - offset, predicted - offset, None if spread is None else spread[shown], target, color)
+        else:
+            axes.text(0.5, 0.5, "no labels", transform=axes.transAxes, ha="center", color="0.5")
+        quantity = target.name
+        if not target.kind.endswith("scalar"):
+            quantity = f"{'force' if quantity == 'forces' else quantity} component"
+        unit = ", ".join(part for part in (target.unit, "relative to the mean" if relative else "") if part)
+        for set_label, what in ((axes.set_xlabel, "true"), (axes.set_ylabel, "predicted")):
+            set_label(f"{what} {quantity}" + (f" ({unit})" if unit else ""))
+    save_figure(figure, path)
+
+
+def _panel(
+    axes: "Axes", true: np.ndarray, predicted: np.ndarray, spread: np.ndarray | None, target: Target, color: str
+) -> None:
+    bars = spread if spread is not None and len(true) <= FEW else 0.0
+    low, high = min(true.min(), (predicted - bars).min()), max(true.max(), (predicted + bars).max())
+    pad = 0.04 * (high - low) or 1.0
+    low, high = low - pad, high + pad
+    axes.plot([low, high], [low, high], color="0.6", linewidth=1, zorder=1)
+    factor, error_unit = target.error_unit
+    _points(axes, true, predicted, None if spread is None else factor * spread, factor, error_unit, color)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.locator_params(nbins=6)
+    mae, std = factor * np.abs(predicted - true).mean(), factor * true.std()
+    mae_text, std_text = (f"{format_number(value)} {error_unit}".strip() for value in (mae, std))
+    share = f", {100 * mae / std:.1f} % of the labels' spread ({std_text})" if std > 0 else ""
+    # Above the panel, where it hides no point.
+    axes.text(0.0, 1.02, f"MAE {mae_text}{share}", transform=axes.transAxes, va="bottom", fontsize=9)
+
+
+def _points(
+    axes: "Axes",
+    true: np.ndarray,
+    predicted: np.ndarray,
+    spread: np.ndarray | None,
+    factor: float,
+    error_unit: str,
+    color: str,
+) -> None:
+    """Points, coloured by the spread of a committee where they are many, or their density where too many to tell."""
+    if len(true) > MANY:
+        options: dict[str, Any] = {"norm": "log"} if spread is None else {"C": spread, "reduce_C_function": np.mean}
+        drawn: Any = axes.hexbin(true, predicted, gridsize=150, mincnt=1, linewidths=0.1, zorder=2, **options)
+    elif spread is not None and len(true) > FEW:
+        # The largest spreads would leave one colour for all others.
+        top = float(np.quantile(spread, 0.98)) or 1.0
+        drawn = axes.scatter(true, predicted, s=6, c=spread, vmin=0, vmax=top, linewidths=0, zorder=2, rasterized=True)
+    else:
         size, alpha = (14.0, 0.6) if len(true) < 1000 else (5.0, 0.35)
+        if spread is not None:
+            axes.errorbar(true, predicted, yerr=spread / factor, fmt="none", ecolor=color, alpha=0.5, linewidth=1)
         axes.scatter(true, predicted, s=size, alpha=alpha, color=color, linewidths=0, zorder=2, rasterized=True)
-        axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
-        relative = ", relative to the mean" if quantity == "energy" else ""
-        axes.set_xlabel(f"true {quantity} ({unit}{relative})")
-        axes.set_ylabel(f"predicted {quantity} ({unit})")
-        mae, spread = 1e3 * np.abs(predicted - true).mean(), 1e3 * true.std()
-        share = f"\n{100 * mae / spread:.1f} % of the spread ({spread:.0f} m{unit})" if spread > 0 else ""
-        axes.text(
-            0.04, 0.96, f"MAE {mae:.3g} m{unit}{share}", transform=axes.transAxes, va="top", fontsize=10,
-            bbox={"facecolor": "white", "edgecolor": "0.8", "alpha": 0.85, "boxstyle": "round,pad=0.4"},
-        )  # fmt: skip
-    _save(figure, path)
+        return
+    label = "points" if spread is None else f"committee spread ({error_unit})"
+    axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.7)
 
 
 def plot_learning_curve(
-    path: str | Path, history: Mapping[str, Sequence[tuple[float, float]]], title: str = ""
+    path: str | Path,
+    history: Mapping[str, Sequence[tuple[float, float]]],
+    title: str = "",
+    targets: Sequence[Target] = (ENERGY, FORCES),
 ) -> None:
     """Draw the errors on the training and the validation set over the steps of the run.
 
     Args:
         path: of the PNG to write.
-        history: by name (`train/energy_mae`, `valid/forces_mae`, …) pairs of step and error in meV or meV/Å,
-            as `read_history` returns.
+        history: by name (`train/energy_mae`, `valid/forces_mae`, …) pairs of step and error in the unit of the
+            target's error, as `read_history` returns.
         title: written above the panels.
-    """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+        targets: a panel for each.
 
-    figure, (left, right) = _figure(title)
-    for axes, quantity, unit, color in (
-        (left, "energy", "meV", ENERGY_COLOR),
-        (right, "forces", "meV/Å", FORCES_COLOR),
-    ):
-        for stage, label, style in (
+    Raises:
+        ValueError: if there is no target.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, panels = new_figure(title, len(targets))
+    for axes, target, color in zip(panels, targets, target_colors(targets)):
+        unit = target.error_unit[1]
+        styles: tuple[tuple[str, str, dict[str, Any]], ...] = (
             ("train", "training (weights of each step)", {"color": "0.65", "linewidth": 1.2}),
-            (
-                "valid",
-                "validation (averaged weights)",
-                {"color": color, "linewidth": 1.8, "marker": "o", "ms": 4},
-            ),
-        ):
-            points = history.get(f"{stage}/{quantity}_mae", [])
+            ("valid", "validation (averaged weights)", {"color": color, "linewidth": 1.8, "marker": "o", "ms": 4}),
+        )
+        for stage, label, style in styles:
+            points = positive_points(history.get(f"{stage}/{target.name}_mae", []))
             if points:
                 steps, errors = zip(*points)
-                last = f": {errors[-1]:.3g} {unit}" if stage == "valid" else ""
-                axes.plot(steps, errors, label=label + last, **style)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+                last = f": {format_number(errors[-1])} {unit}" if stage == "valid" else ""
+                # A line through one point cannot be seen.
+                dot = {"marker": "o", "ms": 4} if len(points) == 1 else {}
+                axes.plot(steps, errors, label=label + last, **{**style, **dot})
+        log_error_axis(axes, target)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("training steps")
-        axes.set_ylabel(f"mean absolute error, {quantity} ({unit})")
-        axes.grid(color="0.92")
-        if axes.lines:
-            axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def read_history(path: str | Path) -> dict[str, list[tuple[float, float]]]:
@@ -121,24 +163,3 @@ def read_history(path: str | Path) -> dict[str, list[tuple[float, float]]]:
                 if name not in ("step", "epoch") and value:
                     history.setdefault(name, []).append((float(row["step"]), float(value)))
     return history
-
-
-def _figure(title: str) -> "tuple[Figure, Any]":
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('the figures need matplotlib: pip install "pyg_equiformer[train]"') from error
-    # Without pyplot: no window, no global state, safe in threads and notebooks.
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2)
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle(title, fontsize=12)
-    return figure, axes
-
-
-def _save(figure: "Figure", path: str | Path) -> None:
-    figure.savefig(Path(path), dpi=150)

@@ -6,8 +6,10 @@ import time
 from types import FrameType
 from typing import Any
 
+from ..data.structure_sets import Target
 from .engine import Callback, LightningModule, Trainer
-from .task import ForceFieldTask
+from .report import format_number
+from .task import TrainingTask
 
 try:
     from rich.console import Console
@@ -20,6 +22,7 @@ try:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 except ImportError as error:
     raise ImportError('the progress bar needs rich: pip install "pyg_equiformer[train]"') from error
 
@@ -43,13 +46,15 @@ class ProgressReport(Callback):
         self._start = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]training[/]"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.description}"),
+            # The errors take what is left of the line: bar and times always show.
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=self.console,
+            expand=True,
             disable=not self.console.is_terminal,
             transient=True,
         )
@@ -57,14 +62,14 @@ class ProgressReport(Callback):
         self._progress.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if self._progress is not None and isinstance(pl_module, ForceFieldTask):
+        if self._progress is not None and isinstance(pl_module, TrainingTask):
             self._progress.update(self._bar, completed=pl_module.progress(trainer.global_step))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        energy, forces = (float(trainer.callback_metrics[f"valid/{x}_mae"]) for x in ("energy", "forces"))
-        errors = f"{energy:.1f} meV, {forces:.1f} meV/Å"
+        assert isinstance(pl_module, TrainingTask)
+        errors = ", ".join(_told(trainer, term.target) for term in pl_module.terms)
         if self._progress is not None and self.console.is_terminal:
-            self._progress.update(self._bar, description=f"validation {errors}")
+            self._progress.update(self._bar, description=f"validation: {errors}")
         else:
             seconds = time.monotonic() - self._start
             self.console.print(f"step {trainer.global_step}, {seconds:.0f} s, validation: {errors}", highlight=False)
@@ -78,8 +83,14 @@ class ProgressReport(Callback):
         self.teardown(trainer, pl_module, "fit")
 
 
+def _told(trainer: Trainer, target: Target) -> str:
+    error = trainer.callback_metrics.get(f"valid/{target.name}_mae")
+    number = "–" if error is None else f"{format_number(float(error))} {target.error_unit[1]}".strip()
+    return f"{target.name} {number}"
+
+
 class StopOnInterrupt(Callback):
-    """End the training in good order at Ctrl-C, after the step under way; a second Ctrl-C ends it at once.
+    """End the training in good order at Ctrl-C or SIGTERM, after the step under way; a second one ends it at once.
 
     Use it as a context manager around the work of a trainer, and as one of its callbacks.
     """
@@ -87,28 +98,33 @@ class StopOnInterrupt(Callback):
     def __init__(self) -> None:
         self.requested = False
         self.steps = 0  #: steps done
-        self._previous: Any = None
+        self.reason = "Ctrl-C"  #: what asked for the end
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopOnInterrupt":
         # Python delivers signals to the main thread alone and refuses handlers elsewhere.
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+            self._previous = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self.reason = True, "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.steps = trainer.global_step
+        if trainer.world_size > 1:
+            # The signal reaches the processes between different steps: all stop where the first one has it.
+            self.requested = bool(trainer.strategy.reduce_boolean_decision(self.requested, all=False))
         if self.requested:
             trainer.should_stop = True
 
-    def on_predict_batch_end(self, *_: Any) -> None:
+    def check(self, *_: Any) -> None:
+        """Raise a KeyboardInterrupt if the end was asked for; called between the batches of an evaluation."""
         if self.requested:
             raise KeyboardInterrupt

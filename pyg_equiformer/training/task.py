@@ -2,21 +2,24 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Batch
 
 from .. import keys
+from ..models import Denoising
+from .build import config_of
 from .config import TrainConfig
+from .denoising import corrupt
 from .engine import LightningModule, OptimizerLRSchedulerConfig
-from .losses import energy_loss, force_loss
+from .error_sums import ErrorSums
+from .losses import LossTerm, weighted_loss
 from .schedule import warmup_cosine
-
-MILLI = 1e3  #: eV to meV, eV/Å to meV/Å
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -47,64 +50,123 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
     return [{"params": decays, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
-class ForceFieldTask(LightningModule):
-    r"""Fit energies and forces.
+class Diverged(ValueError):
+    """The training has produced numbers that are not finite."""
 
-    .. math:: L = \big( w_E\, \ell_E(E, \hat E) + w_F\, \ell_F(F, \hat F) \big) / s
 
-    with the losses of `losses` (squared ones are divided by :math:`s^2`), where :math:`s` is the model's
-    energy scale in eV (forces: eV/Å), so that one set of weights suits all data.
+class TrainingTask(LightningModule):
+    r"""Fit the targets of a run.
+
+    .. math:: L = \sum_t w_t\, \ell_t(y_t / s_t, \hat y_t / s_t)
+
+    with the losses of `losses.target_error`, means over all labelled structures or atoms of the batch on all devices,
+    and the scales :math:`s_t` of the network's output, so that one set of weights suits all data.
+
+    Every step draws its dropout and noise from a generator seeded by (seed, step, device): a run that goes on from a
+    checkpoint draws what it would have drawn.
 
     Args:
-        model: maps a batch to `energy` [B] in eV and `forces` [N, 3] in eV/Å, such as `EnergyForces`.
-        config: weights, losses and optimizer settings.
-        energy_scale: :math:`s` in eV.
+        model: maps a batch to a dict with each target, such as `EnergyForces` or `PropertyModel`.
+        terms: of the loss.
+        config: optimizer, schedule and denoising settings.
+        scales: unit of the network's output for each target; forces are shown to DeNS in it.
 
     Raises:
-        ValueError: if the scale is not positive.
+        ValueError: if the denoising does not fit the targets.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, energy_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        terms: Sequence[LossTerm],
+        config: TrainConfig,
+        scales: dict[str, float] | None = None,
+    ) -> None:
         super().__init__()
-        if not energy_scale > 0:
-            raise ValueError(f"expected an energy scale > 0 eV, got {energy_scale}")
-        self.model = model
-        self.config = config
-        self.energy_scale = energy_scale
-        self._start = time.monotonic()
-        self._steps: float = math.inf
-        self._train_errors, self._valid_errors = _ErrorSums(), _ErrorSums()
+        self.model, self.terms, self.config = model, tuple(terms), config
+        self.scales = scales or {}
+        self.denoiser = _denoiser(model, [t.target.name for t in terms], config)
+        self.elapsed_before, self._start = 0.0, time.monotonic()  # seconds before an interruption
+        self.steps: float = math.inf  #: optimizer steps of the whole run; set before it starts
+        self.train_errors, self.valid_errors = ErrorSums(self.terms), ErrorSums(self.terms)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.model(batch)
+    def forward(self, batch: Batch, **options: Any) -> Any:
+        return self.model(self.convert(batch), **options)
+
+    def convert(self, batch: Batch) -> Batch:
+        """Return the batch with positions in the precision of the weights."""
+        dtype = next(self.model.parameters()).dtype
+        for key in (keys.POS, keys.CELL, keys.RADIUS_EDGE_SHIFT):
+            if key in batch and batch[key].dtype != dtype:
+                batch[key] = batch[key].to(dtype)
+        return batch
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        step = self.trainer.fit_loop.total_batch_idx
+        seed = (self.config.seed * 1_000_003 + step) * 4_099 + self.global_rank
+        torch.manual_seed(seed % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        energy, forces, energy_true, forces_true = self._compare(batch)
-        config, s = self.config, self.energy_scale
-        loss = config.energy_weight * energy_loss(energy / s, energy_true / s, config.energy_loss)
-        loss = loss + config.forces_weight * force_loss(forces / s, forces_true / s, config.force_loss)
-        self._train_errors.add(energy=energy - energy_true, forces=forces - forces_true)
-        return loss
+        if self.denoiser is None:
+            sums, counts = self._sums(self(batch), batch, self.train_errors)
+            return weighted_loss(sums, counts, [t.weight for t in self.terms])
+        return self._denoising_step(batch, self.denoiser)
+
+    def _denoising_step(self, batch: Batch, denoiser: Denoising) -> Tensor:
+        c = self.config
+        batch = self.convert(batch)
+        clean, (batch, noise, moved) = (
+            batch,
+            corrupt(
+                batch,
+                std=c.noise_std,
+                probability=c.noise_probability,
+                fraction=c.noise_fraction,
+                cutoff=config_of(self.model).cutoff,
+            ),
+        )
+        embedding, used = None, None
+        if c.denoising == "dens":
+            forces = clean[keys.FORCES].to(batch.pos.dtype) / self.scales[keys.FORCES]
+            embedding, used = denoiser.embed(forces.nan_to_num(), moved & ~forces.isnan().any(1)), ~moved
+        out = self.model(batch, node_embedding=embedding, return_features=True)
+        sums, counts = self._sums(out, batch, self.train_errors, used)
+        found = denoiser(out["features"], out["edges"])
+        error = (found - noise / c.noise_std).norm(dim=1)
+        sums, counts = [*sums, (error * moved).sum()], [*counts, moved.sum()]
+        return weighted_loss(sums, counts, [*(t.weight for t in self.terms), c.noise_weight])
+
+    def _sums(
+        self, out: dict[str, Tensor], batch: Batch, errors: ErrorSums, unmoved: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return sum and number of the errors of each term; labels of moved atoms do not count."""
+        num_atoms = batch.ptr.diff() if "ptr" in batch else torch.bincount(batch.batch)
+        sums, counts = [], []
+        for term in self.terms:
+            name = term.target.name
+            used = unmoved if term.target.per_atom else None
+            total, count = term.errors(out[name], batch[name], num_atoms, used)
+            sums.append(total)
+            counts.append(count)
+            errors.add(name, out[name], batch[name], total, count, used)
+        return sums, counts
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        energy, forces, energy_true, forces_true = self._compare(batch)
-        self._valid_errors.add(energy=energy - energy_true, forces=forces - forces_true)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return predictions (energies float64) and the number of atoms of each structure."""
         out = self(batch)
-        return {
-            keys.ENERGY: out["energy"].detach().double(),
-            keys.FORCES: out["forces"].detach(),
-            "num_atoms": batch.ptr.diff(),
-        }
+        if batch_idx < self.own_valid_batches:
+            self._sums(out, batch, self.valid_errors)
+
+    @property
+    def own_valid_batches(self) -> float:
+        """Validation batches of this device that count; the others only keep the devices in step."""
+        data = getattr(self.trainer, "datamodule", None)
+        return math.inf if data is None else data.own_valid_batches
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config
         self._start = time.monotonic()
-        self._steps = self.trainer.estimated_stepping_batches  # infinite for a run that only the clock ends
         optimizer = AdamW(
-            decay_groups(self.model, config.weight_decay),
+            decay_groups(self, config.weight_decay),
             lr=config.learning_rate,
             betas=(0.9, config.beta2),
             fused=True,
@@ -119,55 +181,61 @@ class ForceFieldTask(LightningModule):
             "lr_scheduler": {"scheduler": LambdaLR(optimizer, rate), "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the norm of the gradient of all parameters."""
+        # Lightning refuses to clip for fused optimizers under autocast, as float16's gradients are scaled; bfloat16's
+        # are not.
+        if gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def progress(self, step: int) -> float:
         """Return how much of the run is done after `step` steps, 0 to 1: by steps or, if more, by time."""
-        done = step / self._steps
+        done = step / self.steps
         if self.config.max_time is not None:
-            done = max(done, (time.monotonic() - self._start) / self.config.max_time)
+            done = max(done, self.elapsed() / self.config.max_time)
         return min(done, 1.0)
 
-    def _compare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        out = self(batch)
-        energy, forces = out["energy"], out["forces"]
-        # The difference of two large energies is taken in the labels' precision.
-        return (
-            energy.to(batch[keys.ENERGY].dtype),
-            forces,
-            batch[keys.ENERGY],
-            batch[keys.FORCES].to(forces.dtype),
-        )
+    def elapsed(self) -> float:
+        """Return the seconds that the run has trained, before and after interruptions."""
+        return self.elapsed_before + time.monotonic() - self._start
 
-    def on_train_epoch_start(self) -> None:
-        self._train_errors.clear()
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elapsed"] = self.elapsed()
+        checkpoint["train_errors"] = self.train_errors.state_dict()
 
-    def on_train_epoch_end(self) -> None:
-        self.log_dict(self._train_errors.means("train"))
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.elapsed_before, self._start = checkpoint["elapsed"], time.monotonic()
+        self.train_errors.load_state_dict(checkpoint["train_errors"])
 
     def on_validation_epoch_start(self) -> None:
-        self._valid_errors.clear()
+        self.valid_errors.clear()
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(self._valid_errors.means("valid"))
+        """Log the errors of the validation set, and those of the training steps since the last validation."""
+        errors = {**self.train_errors.means("train"), **self.valid_errors.means("valid")}
+        if not all(bool(e.isfinite()) for e in errors.values()):
+            raise Diverged(
+                f"the errors are no longer finite at step {self.trainer.global_step}, expected a smaller learning_rate "
+                f"(now {self.config.learning_rate}) or gradient_clip (now {self.config.gradient_clip})"
+            )
+        # The sums are those of all devices: nothing is left to reduce.
+        self.log_dict(errors)
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.train_errors.clear()
 
 
-class _ErrorSums:
-    """Sums of absolute errors over an epoch: a log entry per step would cost a millisecond."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, **errors: Tensor) -> None:
-        for name, error in errors.items():
-            total = error.detach().abs().sum(dtype=torch.float64)
-            self._sums[name] = self._sums[name] + total if name in self._sums else total
-            self._counts[name] = self._counts.get(name, 0) + error.numel()
-
-    def means(self, stage: str) -> dict[str, Tensor]:
-        """Mean absolute errors in meV and meV/Å."""
-        # Lightning keeps metrics in float32: enough for an error.
-        means = {name: MILLI * total / self._counts[name] for name, total in self._sums.items()}
-        return {f"{stage}/{name}_mae": mean.float() for name, mean in means.items()}
+def _denoiser(model: nn.Module, names: Sequence[str], config: TrainConfig) -> Denoising | None:
+    if config.denoising == "none":
+        return None
+    forces = keys.FORCES in names
+    if config.denoising == "dens" and not (forces and keys.ENERGY in names):
+        raise ValueError(f"denoising: 'dens' needs energies and forces among the targets, got {', '.join(names)}")
+    if config.denoising == "noisy_nodes" and (forces or keys.STRESS in names):
+        raise ValueError("denoising: 'noisy_nodes' moves atoms, and forces change with them; expected 'dens' or 'none'")
+    return Denoising(config_of(model), encode_forces=config.denoising == "dens")

@@ -1,11 +1,15 @@
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
 
-from pyg_equiformer.training import data_module
+from pyg_equiformer.training.config import TrainConfig
 from pyg_equiformer.training.data_module import (
+    Mapped,
+    Prepare,
+    StructureDataModule,
     Structures,
-    fit_energy_scale,
+    share,
     split_at_random,
 )
 
@@ -20,8 +24,8 @@ def molecule(z, energy=0.0, force=1.0):
     )
 
 
-def serve(structures, **options):
-    return data_module.StructureDataModule(structures, cutoff=6.0, **options)
+def serve(structures, **settings):
+    return StructureDataModule(structures, cutoff=6.0, config=TrainConfig(**settings))
 
 
 def numbered(count):
@@ -30,6 +34,23 @@ def numbered(count):
 
 def energies(structures):
     return [s.energy.item() for s in structures]
+
+
+def sets(data):
+    return [energies(part) for part in (data.train, data.valid, data.tests["test"])]
+
+
+class OnAccess:
+    """Structures that are made when they are asked for."""
+
+    def __init__(self, structures):
+        self.structures = structures
+
+    def __len__(self):
+        return len(self.structures)
+
+    def __getitem__(self, index):
+        return self.structures[index].clone()
 
 
 def test_split_is_disjoint_complete_and_seeded():
@@ -48,70 +69,163 @@ def test_split_does_not_touch_the_global_random_state():
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_sizes_below_one_are_parts_and_others_numbers():
+    assert [share(size, 30) for size in (0, 0.1, 0.001, 1, 7.0)] == [0, 3, 1, 1, 7]
+
+
 def test_sets_are_disjoint_and_follow_the_seed():
-    data = serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=0.25, seed=1)
-    parts = [energies(part) for part in (data.train, data.valid, data.test)]
+    data = serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=10, seed=1)
+    parts = sets(data)
     assert [len(part) for part in parts] == [26, 4, 10]
     assert sorted(e for part in parts for e in part) == list(range(40))
-    again = serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=0.25, seed=1)
-    assert [energies(part) for part in (again.train, again.valid, again.test)] == parts
+    again = serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=10, seed=1)
+    assert sets(again) == parts
+    members = serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=10, seed=5, split_seed=1)
+    assert sets(members) == parts
+    assert sets(serve(Structures(numbered(40)), valid_fraction=0.1, test_fraction=10, seed=5)) != parts
 
 
 def test_given_sets_are_used_whole():
     test = numbered(3)
     data = serve(Structures(numbered(10), valid=numbered(2), test=test))
-    assert [len(data.train), len(data.valid), len(data.test)] == [10, 2, 3]
-    assert energies(data.test) == energies(test)
+    assert [len(part) for part in sets(data)] == [10, 2, 3]
+    assert energies(data.tests["test"]) == energies(test)
+    several = serve(Structures(numbered(10), valid=numbered(2), test={"hot": numbered(4), "cold": test}))
+    assert {name: len(part) for name, part in several.tests.items()} == {"hot": 4, "cold": 3}
 
 
-def test_the_order_of_batches_follows_the_seed():
-    def order(seed):
-        data = serve(Structures(numbered(20)), batch_size=4, seed=seed)
-        return [batch.energy.tolist() for _ in range(2) for batch in data.train_dataloader()]
+def test_a_training_size_draws_from_what_the_split_left():
+    whole = serve(Structures(numbered(40)), valid_fraction=4, test_fraction=10)
+    few = serve(Structures(numbered(40)), valid_fraction=4, test_fraction=10, train_size=8)
+    assert len(few.train) == 8
+    assert set(energies(few.train)) < set(energies(whole.train))
+    assert sets(few)[1:] == sets(whole)[1:]
+    all_of_them = serve(Structures(numbered(40)), valid_fraction=4, test_fraction=10, train_size=26)
+    assert sets(all_of_them) == sets(whole)
+    with pytest.raises(ValueError, match="train_size: expected at most the 26 structures left, got 27"):
+        serve(Structures(numbered(40)), valid_fraction=4, test_fraction=10, train_size=27)
 
-    assert order(0) == order(0)
-    assert order(0) != order(1)
+
+def test_the_order_of_batches_follows_the_seed_and_every_pass_serves_all():
+    def drawn(seed, count=40):
+        found = []
+        data = serve(Structures(numbered(20), valid=numbered(1), test=numbered(1)), batch_size=4, seed=seed, epochs=2)
+        for batch in data.train_dataloader():
+            found += batch.energy.tolist()
+            if len(found) >= count:
+                return found
+        return found
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+    assert sorted(drawn(0)[:20]) == sorted(drawn(0)[20:]) == list(range(20))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_no_batch_has_more_edges_than_the_limit(streamed):
+    rng = np.random.default_rng(0)
+    structures = [molecule([1] * n) for n in rng.integers(1, 8, size=40).tolist()]
+    kept = OnAccess(structures) if streamed else structures
+    data = serve(
+        Structures(kept, valid=structures[:9], test=structures[:2], streamed=streamed), batch_size=10, max_edges=12
+    )
+    edges, sizes, served = [], [], 0
+    for batch in data.train_dataloader():
+        edges.append(batch.radius_edge_index.shape[1])
+        sizes.append(batch.num_graphs)
+        served += batch.num_graphs
+        if served >= 40:
+            break
+    assert max(edges) == 12
+    assert 1 < max(sizes) <= 10
+    assert served == 40
+    assert all(batch.radius_edge_index.shape[1] <= 12 for batch in data.val_dataloader())
+    assert sum(batch.num_graphs for batch in data.val_dataloader()) == 9
+
+
+def test_a_structure_with_more_edges_than_the_limit_is_named():
+    with pytest.raises(ValueError, match="at least the 12 edges of structure 1 of the training set, got 11"):
+        serve(
+            Structures([molecule([1]), molecule([1] * 7)], valid=numbered(1), test=numbered(1)),
+            max_edges=11,
+        )
 
 
 def test_neighbours_are_found_once_and_averages_are_those_of_the_training_set():
     chain = molecule([1, 1, 1])  # neighbours are 5.2 Å apart: the ends do not see each other
     data = serve(Structures([chain, molecule([1, 1]), molecule([1])], valid=[chain], test=[chain]))
     assert data.train[0].radius_edge_index.shape == (2, 4)
-    assert data.test[0].radius_edge_index.shape == (2, 4)
+    assert data.tests["test"][0].radius_edge_index.shape == (2, 4)
     assert not hasattr(chain, "radius_edge_index")
-    assert data.averages() == {"avg_num_nodes": pytest.approx(2.0), "avg_degree": pytest.approx(1.0)}
+    assert data.statistics.averages() == {"avg_num_nodes": pytest.approx(2.0), "avg_degree": pytest.approx(1.0)}
 
 
-def test_reference_energies_are_least_squares_in_float64():
-    carbon, hydrogen = -1036.123456789, -13.987654321
-    alkanes = [molecule([6] * n + [1] * (2 * n + 2), n * carbon + (2 * n + 2) * hydrogen) for n in range(1, 5)]
-    fit = fit_energy_scale(alkanes)
-    assert fit.atomic_energies[6] == pytest.approx(carbon, rel=1e-12)
-    assert fit.atomic_energies[1] == pytest.approx(hydrogen, rel=1e-12)
+def test_streamed_sets_have_the_split_and_the_statistics_of_those_in_memory():
+    held = serve(Structures(numbered(40)), test_fraction=10)
+    streamed = serve(Structures(OnAccess(numbered(40)), streamed=True), test_fraction=10)
+    assert sets(streamed) == sets(held)
+    assert streamed.statistics.fingerprint() == held.statistics.fingerprint()
+    assert streamed.statistics.averages() == held.statistics.averages()
+    assert isinstance(streamed.train, Mapped)
+    assert streamed.train[0].radius_edge_index.shape == (2, 2)
 
 
-def test_clusters_of_one_molecule_get_right_sums():
-    water = [molecule([8, 1, 1] * n, -2000.0 * n) for n in range(1, 4)]
-    fit = fit_energy_scale(water)
-    assert fit.atomic_energies[8] + 2 * fit.atomic_energies[1] == pytest.approx(-2000.0, rel=1e-12)
+def test_double_precision_finds_neighbours_in_it_and_leaves_the_structure_alone():
+    chain = molecule([1, 1, 1])
+    ready = Prepare(6.0, torch.float64)(chain)
+    assert ready.pos.dtype == torch.float64
+    assert ready.forces.dtype == torch.float32
+    assert chain.pos.dtype == torch.float32
 
 
-def test_the_scale_is_the_rms_force_component_or_else_the_spread_of_energies():
-    assert fit_energy_scale([molecule([1, 1], force=-2.5)]).scale == pytest.approx(2.5)
-    still = [molecule([1, 1], energy, force=0.0) for energy in (1.0, 3.0)]
-    assert fit_energy_scale(still).scale == pytest.approx(1.0)
-    assert fit_energy_scale([molecule([1], force=0.0)]).scale == 1.0
+def test_a_mapped_sequence_has_the_items_of_its_indices():
+    view = Mapped(list("abcdef"), str.upper, [4, 1, 3])
+    assert list(view) == ["E", "B", "D"]
+    assert (view[-1], len(view), list(view[1:])) == ("D", 3, ["B", "D"])
+    with pytest.raises(IndexError, match="below 3, got 3"):
+        view[3]
 
 
-def test_missing_and_infinite_labels_and_empty_sets_are_errors():
+@pytest.mark.parametrize("streamed", [False, True])
+def test_missing_and_infinite_labels_are_errors(streamed):
+    def run(train, **others):
+        given = {"valid": numbered(1), "test": numbered(1), **others}
+        parts = (
+            {k: OnAccess(v) for k, v in {"train": train, **given}.items()} if streamed else {"train": train, **given}
+        )
+        data = serve(Structures(**parts, streamed=streamed))
+        for part in (data.train, data.valid, *data.tests.values()):
+            list(part)
+
     unlabelled = Data(z=torch.tensor([1]), pos=torch.zeros(1, 3), energy=torch.zeros(1))
     with pytest.raises(ValueError, match="structure 1 of the training set has no forces"):
-        serve(Structures([molecule([1]), unlabelled]))
-    with pytest.raises(ValueError, match="structure 0 of the test set has energy that are NaN or infinite"):
-        serve(Structures(numbered(3), test=[molecule([1], energy=float("nan"))]))
+        run([molecule([1]), unlabelled])
+    with pytest.raises(ValueError, match="structure 0 of the training set has energy that are NaN or infinite"):
+        run([molecule([1], energy=float("nan")), molecule([1])])
+    with pytest.raises(ValueError, match="structure 0 of the test set has forces that are NaN or infinite"):
+        run(numbered(3), test=[molecule([1], force=float("inf"))])
+    with pytest.raises(ValueError, match="structure 1 of the validation set has energy that are NaN or infinite"):
+        run(numbered(3), valid=[molecule([1]), molecule([1], energy=float("nan"))])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_masked_labels_may_be_missing_but_not_infinite(streamed):
+    def run(energy):
+        train = [molecule([1]), molecule([1], energy=energy)]
+        structures = Structures(OnAccess(train) if streamed else train, numbered(1), numbered(1), streamed=streamed)
+        return serve(structures, read={"missing_labels": "mask"})
+
+    assert run(float("nan")).statistics.labels["energy"].count == 1
+    with pytest.raises(ValueError, match="structure 1 of the training set has energy that are infinite"):
+        run(float("inf"))
+
+
+def test_empty_sets_are_errors():
     with pytest.raises(ValueError, match="the training set is empty"):
         serve(Structures([]))
     with pytest.raises(ValueError, match="the test set is empty"):
         serve(Structures(numbered(3), test=[]))
+    with pytest.raises(ValueError, match="the validation set is empty"):
+        serve(Structures(numbered(5)), valid_fraction=0)
     with pytest.raises(ValueError, match="cannot set 1 \\+ 1 of 2 structures apart"):
         serve(Structures(numbered(2)))

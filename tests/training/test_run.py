@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,24 +9,21 @@ import yaml
 from rich.console import Console
 
 from pyg_equiformer import checkpoints
-from pyg_equiformer.training import Interrupted, Structures, TrainConfig, train, train_sample
+from pyg_equiformer.training import Interrupted, Structures, TrainConfig, train
+from pyg_equiformer.training import finish as finish_module
 from pyg_equiformer.training import fit as fit_module
-from pyg_equiformer.training import run as run_module
 from pyg_equiformer.training.engine import Callback
 
-FILES = {"model.pt", "metrics.json", "parity.png", "learning_curve.png", "config.yaml", "metrics.csv"}
+from .runs import PressCtrlC, quiet_train, same, state
+
+FILES = {"model.pt", "metrics.json", "report.md", "parity.png", "learning_curve.png", "config.yaml", "metrics.csv"}
 
 
-def quiet_train(structures, config, **options):
-    return train(structures, config, console=Console(quiet=True), **options)
-
-
-def state(folder):
-    return checkpoints.load_model(folder / "model.pt").state_dict()
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+@pytest.fixture
+def handler_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_run_leaves_every_file_and_metrics_with_units(structures, tiny_config, tmp_path, capsys):
@@ -36,10 +32,11 @@ def test_a_run_leaves_every_file_and_metrics_with_units(structures, tiny_config,
     assert {p.name for p in result.folder.iterdir()} == FILES
     metrics = json.loads((result.folder / "metrics.json").read_text())
     assert metrics == result.metrics
-    for split, count in (("test", 6), ("valid", 1)):
+    for split, count in (("test", 6), ("valid", 1), ("train", 19)):
         assert metrics[split]["energy_mae"]["unit"] == "meV"
         assert metrics[split]["forces_mae"]["unit"] == "meV/Å"
         assert metrics[split]["forces_mae"]["value"] > 0
+        assert metrics[split]["by_element"]["O"]["atoms"]["value"] == count
         assert metrics[split]["structures"]["value"] == count
     assert metrics["test"]["energy_std"]["value"] > 0
     assert metrics["run"]["steps"] == 2 * 3
@@ -48,8 +45,19 @@ def test_a_run_leaves_every_file_and_metrics_with_units(structures, tiny_config,
     shown = capsys.readouterr()
     assert "19 structures to train, 1 to validate, 6 to test" in shown.out.replace("\n", " ")
     assert "MAE" in shown.out
-    for chatter in ("GPU", "Tip", "num_workers", "litlogger"):
+    for chatter in ("GPU", "Tip", "num_workers", "litlogger", "Seed"):
         assert chatter not in shown.out + shown.err
+
+
+def test_several_test_sets_are_told_apart(structures, tiny_config):
+    sets = Structures(structures.train, test={"near": structures.test[:2], "far": structures.test[2:]}, name="water")
+    metrics = quiet_train(sets, tiny_config()).metrics
+    assert {name: values["structures"]["value"] for name, values in metrics.items() if name != "run"} == {
+        "near": 2,
+        "far": 4,
+        "valid": 1,
+        "train": 19,
+    }
 
 
 def test_the_checkpoint_reproduces_the_reported_errors(structures, tiny_config):
@@ -84,32 +92,43 @@ def test_the_checkpoint_holds_the_averaged_weights(structures, tiny_config, monk
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(structures, tiny_config):
-    first, second, other = (state(quiet_train(structures, tiny_config(seed=s)).folder) for s in (1, 1, 2))
+    config = tiny_config(model={**tiny_config().model, "attn_dropout": 0.2})
+    first, second, other = (state(quiet_train(structures, config.replace(seed=s)).folder) for s in (1, 1, 2))
     assert same(first, second)
     assert not same(first, other)
 
 
+def test_accumulated_batches_make_one_step(structures, tiny_config):
+    # 18 structures in batches of 3: six batches a pass.
+    sets = Structures(structures.train[:18], structures.train[18:], structures.test)
+    result = quiet_train(sets, tiny_config(batch_size=3, accumulate=3))
+    assert result.metrics["run"]["steps"] == 4
+
+
 def test_the_number_of_threads_is_that_of_the_settings_and_is_put_back(structures, tiny_config):
     before = torch.get_num_threads()
+    used = []
+
+    class Count(Callback):
+        def on_train_batch_end(self, *_):
+            used.append(torch.get_num_threads())
+
     for threads in (1, 2):
-        assert quiet_train(structures, tiny_config(threads=threads)).metrics["run"]["threads"] == threads
+        config = tiny_config(threads=threads, epochs=1, batch_size=20)
+        assert quiet_train(structures, config, callbacks=[Count()]).metrics["run"]["threads"] == threads
+    assert used == [1, 2]
     assert torch.get_num_threads() == before
 
 
-def test_max_time_ends_the_run_and_brings_the_learning_rate_down(structures, tiny_config, monkeypatch):
+def test_max_time_ends_the_run_and_brings_the_learning_rate_down(structures, tiny_config):
     rates = []
 
     class Record(Callback):
         def on_train_batch_end(self, trainer, *_):
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    class Stop(run_module.StopOnInterrupt, Record):
-        def on_train_batch_end(self, trainer, *rest):
-            super().on_train_batch_end(trainer, *rest)
-            Record.on_train_batch_end(self, trainer)
-
-    monkeypatch.setattr(run_module, "StopOnInterrupt", Stop)
-    result = quiet_train(structures, tiny_config(epochs=None, max_time=2.0, learning_rate=1e-3))
+    config = tiny_config(epochs=None, max_time=2.0, learning_rate=1e-3)
+    result = quiet_train(structures, config, callbacks=[Record()])
     assert {p.name for p in result.folder.iterdir()} == FILES
     assert 1e-5 <= rates[-1] < 0.1 * max(rates)
 
@@ -119,50 +138,38 @@ def test_training_lowers_the_errors(structures, tiny_config):
     assert long["forces_mae"]["value"] < 0.5 * short["forces_mae"]["value"]
 
 
-def test_ctrl_c_ends_the_run_with_a_usable_model(structures, tiny_config, monkeypatch):
-    class PressCtrlC(Callback):
-        def on_train_batch_end(self, trainer, *_):
-            if trainer.global_step == 4:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    original = fit_module.ProgressReport
-    monkeypatch.setattr(fit_module, "ProgressReport", lambda console: type("Both", (PressCtrlC, original), {})(console))
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"stopped by Ctrl-C after [45] steps; the model so far is in .*model\.pt"):
-        quiet_train(structures, tiny_config(epochs=100, validations=1), name="stopped")
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.usefixtures("handler_is_put_back")
+def test_ctrl_c_ends_the_run_with_a_usable_model_and_says_how_to_go_on(structures, tiny_config):
+    config = tiny_config(epochs=100, validations=1)
+    with pytest.raises(Interrupted) as raised:
+        quiet_train(structures, config, name="stopped", callbacks=[PressCtrlC(after=4)])
+    assert str(raised.value) == (
+        "stopped by Ctrl-C after 4 steps; the model so far is in runs/stopped/model.pt; "
+        "go on with: pyg-equiformer resume runs/stopped"
+    )
     model = checkpoints.load_model("runs/stopped/model.pt")
     s = structures.test[0]
     assert torch.isfinite(model(s.z, s.pos, torch.zeros_like(s.z))["forces"]).all()
 
 
-def test_a_second_ctrl_c_ends_at_once_and_keeps_the_last_validated_model(structures, tiny_config, monkeypatch):
-    class PressTwice(Callback):
-        def on_train_batch_start(self, trainer, *_):
-            if trainer.global_step == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGINT)
-
-    original = fit_module.ProgressReport
-    monkeypatch.setattr(fit_module, "ProgressReport", lambda console: type("Both", (PressTwice, original), {})(console))
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.usefixtures("handler_is_put_back")
+def test_a_second_ctrl_c_ends_at_once_and_keeps_the_last_validated_model(structures, tiny_config):
+    config = tiny_config(epochs=4, validations=4)
     with pytest.raises(Interrupted, match=r"after 5 steps; the model so far is in"):
-        quiet_train(structures, tiny_config(epochs=4, validations=4), name="twice")
-    assert signal.getsignal(signal.SIGINT) is before
+        quiet_train(structures, config, name="twice", callbacks=[PressCtrlC(before=5, times=2)])
     checkpoints.load_model("runs/twice/model.pt")
 
 
+@pytest.mark.usefixtures("handler_is_put_back")
 def test_ctrl_c_during_the_test_keeps_the_trained_model(structures, tiny_config, monkeypatch):
-    class PressCtrlC(Callback):
-        def on_predict_batch_start(self, *_):
-            os.kill(os.getpid(), signal.SIGINT)
+    def pressed(*args, **options):
+        PressCtrlC().press()
+        return predict(*args, **options)
 
-    original = fit_module.ProgressReport
-    monkeypatch.setattr(fit_module, "ProgressReport", lambda console: type("Both", (PressCtrlC, original), {})(console))
-    before = signal.getsignal(signal.SIGINT)
+    predict = finish_module.predict
+    monkeypatch.setattr(finish_module, "predict", pressed)
     with pytest.raises(Interrupted, match=r"after 6 steps; the model so far is in"):
         quiet_train(structures, tiny_config(), name="tested")
-    assert signal.getsignal(signal.SIGINT) is before
     checkpoints.load_model("runs/tested/model.pt")
 
 
@@ -190,7 +197,7 @@ def test_without_lightning_the_error_names_the_extra():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_default_training_reaches_its_accuracy(seed):
-    metrics = train_sample(TrainConfig(seed=seed)).metrics["test"]
+    metrics = quiet_train(None, TrainConfig(seed=seed)).metrics["test"]
     assert metrics["structures"]["value"] == 250
     assert metrics["forces_mae"]["value"] <= 0.03 * metrics["forces_std"]["value"]
     assert metrics["energy_mae"]["value"] <= 0.07 * metrics["energy_std"]["value"]

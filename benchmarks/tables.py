@@ -1,0 +1,89 @@
+"""Write the tables of `benchmarks/README.md` and draw its figure from the results: `python benchmarks/tables.py`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tasks import TASKS
+
+from pyg_equiformer.training.published import published
+from pyg_equiformer.training.report import format_metric
+from pyg_equiformer.training.size_curve import plot_size_curve
+
+HERE = Path(__file__).parent
+GPU_TASKS = ("rmd17:ethanol", "rmd17:aspirin", "acac", "3bpa", "qm9:gap", "qm9:g4mp2")
+#: Metrics to show for each kind of task.
+COLUMNS = ("energy_mae", "forces_mae", "energy_rmse", "forces_rmse", "stress_mae", "gap_mae", "g4mp2_mae")
+
+
+def main() -> None:
+    results = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((HERE / "results").glob("*.json"))]
+    results = [r for r in results if "task" in r]
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, table in (
+        ("gpu", _table([r for r in results if _on_gpu(r)], GPU_TASKS)),
+        ("cpu", _table([r for r in results if not _on_gpu(r)])),
+    ):
+        text = re.sub(
+            f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL
+        )
+    readme.write_text(text, encoding="utf-8")
+    _draw(results)
+
+
+def _on_gpu(result: dict[str, Any]) -> bool:
+    return str(result["metrics"]["run"]["device"]).startswith("cuda")
+
+
+def _table(found: list[dict[str, Any]], always: tuple[str, ...] = ()) -> str:
+    """Rows of our results, each task followed by what others have published; `always` are shown unmeasured, too."""
+    lines = ["| data | model | trained on | errors on the test set | time | where |", "|---|---|---|---|---|---|"]
+    for task in TASKS:
+        own = [r for r in found if r["task"] == task]
+        if not own and task not in always:
+            continue
+        for r in sorted(own, key=lambda r: (r["metrics"]["run"]["training_structures"], r["config"]["seed"])):
+            lines.append(_own(task, r))
+        if not own:
+            lines.append(f"| {task} | **pyg_equiformer**, recipe `{TASKS[task].preset}` | – | not measured | – | – |")
+        for other in published(TASKS[task].compare or ""):
+            told = ", ".join(f"{_word(k)} {v:g} {unit}" for k, (v, unit) in other.values.items())
+            lines.append(f"| {task} | {other.model} | {other.protocol} | {told} | | {other.source} |")
+    return "\n".join(lines) + "\n"
+
+
+def _own(task: str, result: dict[str, Any]) -> str:
+    metrics, run, config = result["metrics"], result["metrics"]["run"], result["config"]
+    test = metrics["test"]
+    shown = ", ".join(f"{_word(key)} {format_metric(test[key])}" for key in COLUMNS if key in test)
+    where = f"{run['hardware']['processor']}, {run['threads']} thread{'s' * (run['threads'] > 1)}"
+    if run["device"].startswith("cuda"):
+        where = run["hardware"].get("gpu", "GPU")
+    name = f"**pyg_equiformer**, `{config['network']}`, seed {config['seed']}"
+    time = f"{run['wall_time']['value'] / 60:.0f} min"
+    return f"| {task} | {name} | {run['training_structures']} | {shown} | {time} | {where} |"
+
+
+def _word(key: str) -> str:
+    name, _, kind = key.rpartition("_")
+    return f"{name} {kind.upper()}"
+
+
+def _draw(results: list[dict[str, Any]]) -> None:
+    """Errors on ethanol against the number of training structures, all trained for the same time."""
+    runs = [r for r in results if r["task"] == "rmd17:ethanol" and not _on_gpu(r) and r["config"]["max_time"] == 1200]
+    if not runs:
+        return
+    points = {
+        name: [(r["metrics"]["run"]["training_structures"], r["metrics"]["test"][f"{name}_mae"]["value"]) for r in runs]
+        for name in ("energy", "forces")
+    }
+    title = "rMD17 ethanol: 20 minutes of training on two CPU cores"
+    (HERE / "figures").mkdir(exist_ok=True)
+    plot_size_curve(HERE / "figures" / "ethanol_size_curve.png", points, title)
+
+
+if __name__ == "__main__":
+    main()
