@@ -62,7 +62,7 @@ def _own(task: str, result: dict[str, Any]) -> str:
     if run["device"].startswith("cuda"):
         where = run["hardware"].get("gpu", "GPU")
     name = f"**pyg_equiformer**, `{config['network']}`, seed {config['seed']}"
-    time = f"{run['wall_time']['value'] / 60:.0f} min"
+    time = f"{run['wall_time']['value'] / 60:.0f} min, {run['steps']:,} steps"
     return f"| {task} | {name} | {run['training_structures']} | {shown} | {time} | {where} |"
 
 
@@ -80,7 +80,7 @@ def _draw(results: list[dict[str, Any]]) -> None:
         name: [(r["metrics"]["run"]["training_structures"], r["metrics"]["test"][f"{name}_mae"]["value"]) for r in runs]
         for name in ("energy", "forces")
     }
-    title = "rMD17 ethanol: 20 minutes of training on two CPU cores"
+    title = "rMD17 ethanol: 20 minutes of training, one CPU thread"
     (HERE / "figures").mkdir(exist_ok=True)
     plot_size_curve(HERE / "figures" / "ethanol_size_curve.png", points, title)
 
