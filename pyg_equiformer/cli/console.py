@@ -77,8 +77,10 @@ def clear_errors() -> Iterator[None]:
         raise fail(f"there is no file {error.filename}" if error.filename else str(error), 2) from None
     except ValueError as error:
         raise fail(str(error), 2) from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise fail(_told(error), 2) from None
     except OSError as error:
-        raise fail(_told(error), 2 if isinstance(error, (IsADirectoryError, NotADirectoryError)) else 1) from None
+        raise fail(_told(error)) from None
     except ImportError as error:
         raise fail(str(error)) from None
     except MemoryError as error:
@@ -109,6 +111,7 @@ def _told(error: OSError) -> str:
         errno.EDQUOT: "make room",
         errno.EACCES: "choose another place, or ask for the permission",
         errno.EROFS: "choose another place",
+        errno.EEXIST: "it is in the way, expected another name",
         errno.EISDIR: "expected a file",
         errno.ENOTDIR: "a part of the path is a file, expected a folder",
     }

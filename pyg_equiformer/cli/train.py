@@ -147,6 +147,7 @@ def _resolve(
     typed = parse_assignments(texts)
     if data is not None and "data" in typed:
         raise ValueError(f"data was given twice, as {data} and as data={typed['data']}, expected one of them")
+    _check_fractions(data or typed.get("data"), {**given, **typed})
     if isinstance(typed.get("max_time"), str):
         typed["max_time"] = seconds(typed["max_time"])
     for key, value in given.items():
@@ -154,6 +155,18 @@ def _resolve(
             raise ValueError(f"{key} was given twice, as --{key.replace('_', '-')} and as {key}=, expected one of them")
     typed = merge(typed, {k: v for k, v in given.items() if v is not None})
     return resolve(data, preset=preset, config=config, settings=typed)
+
+
+def _check_fractions(data: str | None, given: dict[str, Any]) -> None:
+    """Raise a `ValueError` if a part of the data is to be set apart for a set that is given otherwise."""
+    from ..data import is_builtin
+
+    for what in ("valid", "test"):
+        fraction = f"{what}_fraction"
+        source = given.get(what) or (data if data is not None and is_builtin(str(data)) else None)
+        if source and given.get(fraction) is not None:
+            named = source if isinstance(source, str) else ", ".join(map(str, source))
+            raise ValueError(f"{fraction}: the {what} set is that of {named}, expected one of the two")
 
 
 @command

@@ -30,7 +30,7 @@ def new_folder(out: str | Path | None, name: str) -> Path:
     """
     if not is_first_process():
         # The first process of a run on several devices makes the folder; the others write nothing.
-        return Path(out) if out is not None else ROOT / name
+        return Path(out) if out is not None else ROOT / name.replace(":", "-")
     check_new(out, name)
     if out is not None:
         folder = Path(out)
@@ -50,6 +50,7 @@ def free_folder(name: str) -> Path:
         >>> free_folder("a_name_of_its_own").as_posix()
         'runs/a_name_of_its_own'
     """
+    name = name.replace(":", "-")  # of built-in data sets; file systems and copying tools take a colon for their own
     names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(folder for folder in map(ROOT.joinpath, names) if not folder.exists())
 

@@ -72,7 +72,9 @@ class ProgressReport(Callback):
             self._progress.update(self._bar, description=f"validation: {errors}")
         else:
             seconds = time.monotonic() - self._start
-            self.console.print(f"step {trainer.global_step}, {seconds:.0f} s, validation: {errors}", highlight=False)
+            self.console.print(
+                f"step {trainer.global_step}, {seconds:.0f} s, validation: {errors}", highlight=False, soft_wrap=True
+            )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._progress is not None:

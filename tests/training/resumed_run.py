@@ -1,4 +1,4 @@
-"""A training run in a process of its own, to be killed: `python -m tests.training.resumed_run FOLDER train|resume STEP`."""
+"""A run in a process of its own, to be killed: `python -m tests.training.resumed_run FOLDER train|resume STEP`."""
 
 import os
 import signal

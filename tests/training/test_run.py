@@ -195,9 +195,8 @@ def test_without_lightning_the_error_names_the_extra():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_default_training_reaches_its_accuracy(seed):
-    metrics = quiet_train(None, TrainConfig(seed=seed)).metrics["test"]
+def test_the_default_training_reaches_its_accuracy():
+    metrics = quiet_train(None, TrainConfig()).metrics["test"]
     assert metrics["structures"]["value"] == 250
     assert metrics["forces_mae"]["value"] <= 0.03 * metrics["forces_std"]["value"]
     assert metrics["energy_mae"]["value"] <= 0.07 * metrics["energy_std"]["value"]

@@ -4,8 +4,9 @@ import torch
 from ase import Atoms
 from ase.io import write
 
+from pyg_equiformer.data.structure_sets import Target
 from pyg_equiformer.training import TrainConfig
-from pyg_equiformer.training.sources import open_source, open_sources, read_options
+from pyg_equiformer.training.sources import check_units, open_source, open_sources, read_options
 
 from .conftest import water
 
@@ -79,8 +80,10 @@ def test_what_was_left_out_is_told_with_the_name_of_the_file(files):
     write(files / "twice.xyz", [*frames(range(4)), *frames(range(2))])
     found = open_sources(TrainConfig(data=str(files / "twice.xyz"), test=(str(files / "twice.xyz"),)))
     assert len(found.train) == 4
-    assert len(found.notes) == 2
-    assert all("twice.xyz" in note and "2" in note for note in found.notes)
+    train, test, shared = found.notes
+    for note in (train, test):
+        assert "twice.xyz: 2 of 6 frames left out" in note
+    assert "twice.xyz: 4 of 4 structures are also in the training data" in shared
 
 
 def test_files_are_read_in_the_precision_of_the_run(files):
@@ -93,6 +96,14 @@ def test_files_are_read_in_the_precision_of_the_run(files):
     double = open_source(str(files / "hot.xyz"), TrainConfig(precision="float64")).structures[0]
     # As many digits as the file has, and not those of float32.
     assert np.abs(double.pos.numpy() - double.pos.float().double().numpy()).max() > 0
+
+
+def test_labels_in_another_unit_than_that_of_the_training_set_are_refused():
+    gaps = (Target("gap", "graph_scalar", "eV"), Target("homo", "graph_scalar", ""))
+    check_units("test.xyz", gaps, gaps)
+    check_units("test.xyz", gaps[:1], ())
+    with pytest.raises(ValueError, match=r"test\.xyz: gap is in an unknown unit, .* in eV; .*units\.gap=UNIT"):
+        check_units("test.xyz", (Target("gap", "graph_scalar"),), gaps)
 
 
 def test_streamed_files_beside_files_in_memory(files):
@@ -113,8 +124,12 @@ def test_names_that_are_no_files_or_no_settings_are_named(files):
         open_sources(TrainConfig(data=str(files / "train.xyz"), valid=str(files / "none.xyz")))
     with pytest.raises(ValueError, match="there is no data set 'qm9:gab'; did you mean qm9:gap"):
         open_sources(TrainConfig(data="qm9:gab"))
-    with pytest.raises(ValueError, match="targets: qm9:gap decides its labels itself"):
+    with pytest.raises(ValueError, match="targets: tells how files are read, but qm9:gap is no file of yours"):
         open_sources(TrainConfig(data="qm9:gap", read={"targets": ["homo"]}))
+    with pytest.raises(ValueError, match="targets: qm9:gap decides its labels itself"):
+        open_sources(TrainConfig(data="qm9:gap", test="train.xyz", read={"targets": ["homo"]}))
+    with pytest.raises(ValueError, match="units: tells how files are read, but the bundled sample is no file of yours"):
+        open_sources(TrainConfig(read={"units": {"energy": "Ha"}}))
     with pytest.raises(ValueError, match=r"unknown setting read\.unit; did you mean 'units'"):
         read_options({"unit": "Ha"})
     with pytest.raises(ValueError, match=r"unknown setting read\.dtype"):
