@@ -126,7 +126,7 @@ def test_a_member_that_ended_before_its_first_save_begins_anew(trained, tmp_path
     (tmp_path / "run" / "member-0").mkdir(parents=True)
     CONFIG.write(tmp_path / "run" / "config.yaml")
     CONFIG.write(tmp_path / "run" / "member-0" / "config.yaml")
-    (tmp_path / "run" / "members").write_text("3\n")
+    (tmp_path / "run" / "members").write_text("2\n")
     resume(tmp_path / "run", structures=sets(), console=Console(quiet=True))
     assert same(state(tmp_path / "run" / "member-0"), state(trained[0].folder / "member-0"))
 

@@ -26,6 +26,9 @@ def batch_of(structures):
     return Batch.from_data_list([RadiusGraph(CUTOFF)(s) for s in structures])
 
 
+FEW = [RadiusGraph(CUTOFF)(water(i)) for i in range(5)]
+
+
 def task_of(structures, targets, **settings):
     config = TrainConfig(model=TINY, **settings)
     torch.manual_seed(0)
@@ -51,7 +54,7 @@ def test_noise_of_probability_zero_changes_nothing_and_of_one_moves_all():
 
 def test_noise_has_the_spread_that_was_asked_for_and_is_what_was_added():
     torch.manual_seed(0)
-    batch = batch_of([water(i % 5) for i in range(1000)])
+    batch = Batch.from_data_list(FEW * 200)
     before = batch.pos.clone()
     shaken = corrupt(batch, **SETTINGS)
     torch.testing.assert_close(shaken.batch.pos - batch.pos, shaken.noise, atol=1e-6, rtol=0)
@@ -62,7 +65,7 @@ def test_noise_has_the_spread_that_was_asked_for_and_is_what_was_added():
 
 def test_probability_is_that_of_structures_and_fraction_that_of_their_atoms():
     torch.manual_seed(0)
-    batch = batch_of([water(i % 5) for i in range(2000)])
+    batch = Batch.from_data_list(FEW * 400)
     moved = corrupt(batch, **{**SETTINGS, "probability": 0.3}).moved.view(-1, 3)
     assert bool((moved.all(1) | ~moved.any(1)).all())
     assert float(moved[:, 0].float().mean()) == pytest.approx(0.3, abs=0.04)

@@ -76,10 +76,10 @@ def test_elements_of_a_streamed_test_set_are_found_when_it_is_read(tiny_config):
 
 
 def test_a_run_holds_no_more_structures_than_a_batch_or_two(tmp_path):
-    made = MadeOnAccess(1200)
-    stream(made, tmp_path / "run", batch_size=100)
-    assert made.made > 2 * 1200  # one pass for the statistics, one to train
-    assert made.most <= 2 * 100
+    made = MadeOnAccess(500)
+    stream(made, tmp_path / "run", batch_size=50)
+    assert made.made > 2 * 500  # one pass for the statistics, one to train
+    assert made.most <= 2 * 50
     gc.collect()
     assert made.alive <= 1
 
