@@ -108,7 +108,7 @@ def train(
     Example:
         >>> result = train()  # doctest: +SKIP
         >>> result.metrics["test"]["forces_mae"]  # doctest: +SKIP
-        {'value': 11.7, 'unit': 'meV/Å'}
+        {'value': 11.3, 'unit': 'meV/Å'}
     """
     config, handed_over = config or TrainConfig(), structures is not None
     check_new(out, name or "run")  # before anything is read
