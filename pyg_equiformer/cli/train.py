@@ -101,7 +101,7 @@ def train(
 ) -> None:
     """Train a model on structures and their labels, test it, and draw the results.
 
-    Without arguments: about three minutes on two cores. The folder of the run holds the model model.pt, report.md,
+    Without arguments: a few minutes on a CPU. The folder of the run holds the model model.pt, report.md,
     metrics.json, parity.png, learning_curve.png, config.yaml, metrics.csv and, saved every minute, the state last.ckpt.
     Ctrl-C ends the training and saves its state; `pyg-equiformer resume RUN` goes on from there, or after a crash
     from the last minute. Several devices: devices=4 nodes=2, with torchrun or SLURM as Lightning documents them.
