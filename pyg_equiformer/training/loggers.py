@@ -3,6 +3,7 @@
 import csv
 import uuid
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from .engine import CSVLogger, Logger, is_first_process
@@ -27,6 +28,13 @@ def make_loggers(folder: Path, kinds: Sequence[str], resumed_at: int | None = No
     if "wandb" in kinds:
         loggers.append(_wandb_logger(folder))
     return loggers
+
+
+def check_loggers(kinds: Sequence[str]) -> None:
+    """Raise an `ImportError` that names the extra if the package of a logger is not installed."""
+    for kind in kinds:
+        if find_spec(kind) is None:
+            raise ImportError(f'loggers: {kind} is not installed: pip install "pyg_equiformer[{kind}]"')
 
 
 def _csv_logger(folder: Path, resumed_at: int | None) -> CSVLogger:
@@ -58,10 +66,11 @@ def _wandb_logger(folder: Path) -> Logger:
 
     # Kept in the folder, so that a resumed run goes on with the same curves.
     identity = folder / "wandb_id"
-    if is_first_process() and not identity.exists():
-        identity.write_text(uuid.uuid4().hex[:12])
+    run = identity.read_text() if identity.exists() else uuid.uuid4().hex[:12]
     try:
-        run = identity.read_text() if identity.exists() else None
-        return WandbLogger(name=folder.name, save_dir=folder, project="pyg_equiformer", id=run, resume="allow")
+        logger = WandbLogger(name=folder.name, save_dir=folder, project="pyg_equiformer", id=run, resume="allow")
     except ModuleNotFoundError as error:
         raise ImportError('loggers: wandb is not installed: pip install "pyg_equiformer[wandb]"') from error
+    if is_first_process():
+        identity.write_text(run)
+    return logger

@@ -17,6 +17,7 @@ from .engine import Callback, Trainer, is_first_process, limited_threads, quiet,
 from .finish import METRICS, Tested, judge
 from .fit import fit
 from .folder import COMMITTEE, CONFIG, check_new, existing_run, new_folder
+from .loggers import check_loggers
 from .memory import keep_freed_memory
 from .progress import StopOnInterrupt
 from .saving import MODEL, STATE
@@ -164,6 +165,7 @@ def _run(
     began = time.monotonic()
     with quiet(), limited_threads(config.threads):
         keep_freed_memory()
+        check_loggers(config.loggers)
         prepared = prepare(structures, config)
         task, data = prepared.task, prepared.data
         folder = place()  # not before everything is known to fit
