@@ -130,8 +130,7 @@ def test_max_time_ends_the_run_and_brings_the_learning_rate_down(structures, tin
     config = tiny_config(epochs=None, max_time=4.0, learning_rate=1e-3)
     result = quiet_train(structures, config, callbacks=[Record()])
     assert {p.name for p in result.folder.iterdir()} == FILES
-    # On a busy machine the last step may begin long before the end.
-    assert 1e-5 <= rates[-1] < 0.3 * max(rates)
+    assert 1e-5 <= rates[-1] < 0.1 * max(rates)
 
 
 def test_training_lowers_the_errors(structures, tiny_config):
@@ -196,8 +195,9 @@ def test_without_lightning_the_error_names_the_extra():
 
 
 @pytest.mark.slow
-def test_the_default_training_reaches_its_accuracy():
-    metrics = quiet_train(None, TrainConfig()).metrics["test"]
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_default_training_reaches_its_accuracy(seed):
+    metrics = quiet_train(None, TrainConfig(seed=seed)).metrics["test"]
     assert metrics["structures"]["value"] == 250
     assert metrics["forces_mae"]["value"] <= 0.03 * metrics["forces_std"]["value"]
     assert metrics["energy_mae"]["value"] <= 0.07 * metrics["energy_std"]["value"]
