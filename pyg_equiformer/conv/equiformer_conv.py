@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from ..kernels import (
+    EngineKind,
+    Message,
     NeighborTable,
     attention_sum,
     attention_weighted_product,
+    check_engine,
     neighbor_table,
+    recompute_with,
     segment_softmax,
     segment_sum,
 )
@@ -64,6 +68,9 @@ class EquiformerConv(MessagePassing):
         attn_dropout, proj_dropout, drop_path: dropout of attention weights, of output channels, and of the
             whole output of a graph.
         flow: "source_to_target" or "target_to_source", as in PyG.
+        engine: who computes the tensor product of the message, see `kernels.engines`; never a matter of the result.
+        checkpoint: "tensor_product" stores nothing of the edges for the gradients, but computes it again for them
+            (the second gradients included); "none" stores everything.
 
     Shapes:
         - x: [N, irreps_in.dim] in e3nn's layout, or a pair of such for bipartite graphs, in the order of the
@@ -109,8 +116,14 @@ class EquiformerConv(MessagePassing):
         proj_dropout: float = 0.0,
         drop_path: float = 0.0,
         flow: str = "source_to_target",
+        engine: EngineKind = "auto",
+        checkpoint: Literal["none", "tensor_product"] = "none",
     ) -> None:
         super().__init__(aggr="add", flow=flow, node_dim=0)
+        self.engine = check_engine(engine)
+        if checkpoint not in ("none", "tensor_product"):
+            raise ValueError(f"checkpoint must be 'none' or 'tensor_product', got {checkpoint!r}")
+        self.checkpoint = checkpoint
         if attention not in SCORES:
             raise ValueError(f"attention must be one of {tuple(SCORES)}, got {attention!r}")
         if message not in ("nonlinear", "linear"):
@@ -203,26 +216,33 @@ class EquiformerConv(MessagePassing):
         edge_index, index = check_edges(edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self, not flat)
         source, target = (row, col) if self.flow == "source_to_target" else (col, row)
 
-        matrices = self.product.matrices(edge_sh)
-        alpha, value = self.edge_updater(
-            edge_index,
-            src=self.lin_src.blocks(source),
-            dst=self.lin_dst.blocks(target),
-            target=target,
-            matrices=matrices,
-            edge_attr=edge_attr,
-            edge_weight=edge_weight,
-            size=size,
-        )
         if must_show_messages(self):
             table = None
         elif table is None and not torch.compiler.is_compiling():
             table = neighbor_table(index, target[0].shape[0])
-        if self._second_matrices:
-            matrices = self.value_product.matrices(edge_sh)
-        blocks: Blocks = self.propagate(
-            edge_index, alpha=alpha, value=value, matrices=matrices, edge_weight=edge_weight, table=table, size=size
-        )
+
+        def attend(src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor]) -> list[Tensor]:
+            """Return attention weights and sums over neighbours: all that has to do with edges."""
+            sh, attr, share = (*edges, None)[:3]
+            # Of both products; only other engines of the first can do without.
+            matrices = self.product.matrices(sh)
+            alpha, value = self.edge_updater(
+                edge_index, src=src, dst=dst, target=target, matrices=matrices, edge_sh=sh, edge_attr=attr,
+                edge_weight=share, size=size,
+            )  # fmt: skip
+            if self._second_matrices:
+                matrices = self.value_product.matrices(sh)
+            out = self.propagate(
+                edge_index, alpha=alpha, value=value, matrices=matrices, edge_weight=share, table=table, size=size
+            )
+            return [alpha, *out]
+
+        given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
+        groups = self.lin_src.blocks(source), self.lin_dst.blocks(target), target, given
+        # Compiled code chooses by itself what to store; hooks want to see every message once.
+        store = self.checkpoint == "none" or torch.compiler.is_compiling() or must_show_messages(self)
+        skip = ("lin_src", "lin_dst", "lin_out")
+        alpha, *blocks = attend(*groups) if store else recompute_with(self, attend, *groups, skip=skip)
         out: Any = self.drop_path(self.proj_dropout(self.lin_out.blocks(blocks)), batch, num_graphs)
         if flat:
             out = self.layout_out.join(out)
@@ -238,6 +258,7 @@ class EquiformerConv(MessagePassing):
         dst: List[Tensor],
         target: List[Tensor],
         matrices: List[Tensor],
+        edge_sh: Tensor,
         edge_attr: Tensor,
         edge_weight: Optional[Tensor],
         edge_index_i: Tensor,
@@ -245,8 +266,8 @@ class EquiformerConv(MessagePassing):
         size_i: Optional[int],
     ) -> Tuple[Tensor, Any]:
         """Return the attention weights [E, heads] and the values before their last linear map."""
-        message = [s.index_select(0, edge_index_j) + d.index_select(0, edge_index_i) for s, d in zip(src, dst)]
-        parts = self.product.pairs(message, matrices, self.radial(edge_attr))
+        message = Message(src, dst, edge_index_j, edge_index_i)
+        parts = self.product.of_message(message, edge_sh, self.radial(edge_attr), self.engine, matrices)
         score = self.score(target, parts, edge_index_i)
         assert size_i is not None  # forward always passes sizes
         alpha = segment_softmax(score, edge_index_i, size_i, edge_weight)

@@ -18,6 +18,7 @@ from .geometry import EdgeGeometry, check_positions
 from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
 from .presets import preset_config
+from .reversible import reversible_blocks
 
 
 class AtomEmbedding(nn.Module):
@@ -146,7 +147,11 @@ class Equiformer(nn.Module):
         if node_embedding is not None:
             x = add_blocks(x, node_embedding, self.embed.layout_out)
         graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
-        for block in self.blocks:
+        blocks: list[Any] = list(self.blocks)
+        if self.config.reversible:
+            x = reversible_blocks(blocks[:-1], x, edges, inputs.batch, inputs.num_graphs)
+            blocks = blocks[-1:]
+        for block in blocks:
             x = block(x, **edges, **graphs)
         x = self.dropout(self.norm(x, **graphs))
         # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
@@ -178,7 +183,7 @@ class Equiformer(nn.Module):
             "edge_sh": geometry.sh,
             "edge_attr": radial,
             "edge_weight": geometry.envelope if c.envelope == "polynomial" else None,
-            "table": None if compiling else neighbor_table(edge_index[1], num_atoms),
+            "table": inputs.table if compiling else neighbor_table(edge_index[1], num_atoms),
         }
         x = self.embed(inputs.z)
         y = self.edge_degree(**edges, num_nodes=num_atoms)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import keys
 from ..conv import check_edge_index
+from ..kernels import NeighborTable
 from .config import EquiformerConfig
 
 
@@ -21,6 +22,7 @@ class GraphInputs(NamedTuple):
     edge_attr: Tensor | None
     edge_shift: Tensor | None
     cell: Tensor | None = None
+    table: NeighborTable | None = None
 
 
 def collect_inputs(
