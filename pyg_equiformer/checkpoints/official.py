@@ -95,13 +95,15 @@ def to_official_state_dict(
             that it loads there strictly.
 
     Raises:
-        ValueError: for a module that the published code does not have.
+        ValueError: for a module that the published code does not have, reversible blocks among them.
 
     Example:
         >>> names = to_official_state_dict(Equiformer.from_preset("qm9", num_layers=1), fixed=False)
         >>> names["blocks.0.ga.alpha_dot"].shape
         torch.Size([1, 4, 32])
     """
+    if getattr(getattr(module, "config", None), "reversible", False):
+        raise ValueError("the published code has no reversible blocks, expected a model with reversible=False")
     names = official_names(module)
     state = dict(module.state_dict())
     if values is not None:

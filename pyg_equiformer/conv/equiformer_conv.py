@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from ..kernels import (
-    EngineKind,
-    Message,
     NeighborTable,
     attention_sum,
     attention_weighted_product,
-    check_engine,
     neighbor_table,
     recompute_with,
     segment_softmax,
@@ -68,7 +65,6 @@ class EquiformerConv(MessagePassing):
         attn_dropout, proj_dropout, drop_path: dropout of attention weights, of output channels, and of the
             whole output of a graph.
         flow: "source_to_target" or "target_to_source", as in PyG.
-        engine: who computes the tensor product of the message, see `kernels.engines`; never a matter of the result.
         checkpoint: "tensor_product" stores nothing of the edges for the gradients, but computes it again for them
             (the second gradients included); "none" stores everything.
 
@@ -116,11 +112,9 @@ class EquiformerConv(MessagePassing):
         proj_dropout: float = 0.0,
         drop_path: float = 0.0,
         flow: str = "source_to_target",
-        engine: EngineKind = "auto",
         checkpoint: Literal["none", "tensor_product"] = "none",
     ) -> None:
         super().__init__(aggr="add", flow=flow, node_dim=0)
-        self.engine = check_engine(engine)
         if checkpoint not in ("none", "tensor_product"):
             raise ValueError(f"checkpoint must be 'none' or 'tensor_product', got {checkpoint!r}")
         self.checkpoint = checkpoint
@@ -223,12 +217,12 @@ class EquiformerConv(MessagePassing):
 
         def attend(src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor]) -> list[Tensor]:
             """Return attention weights and sums over neighbours: all that has to do with edges."""
-            sh, attr, share = (*edges, None)[:3]
-            # Of both products; only other engines of the first can do without.
+            sh, attr = edges[:2]
+            share = edges[2] if len(edges) > 2 else None
             matrices = self.product.matrices(sh)
             alpha, value = self.edge_updater(
-                edge_index, src=src, dst=dst, target=target, matrices=matrices, edge_sh=sh, edge_attr=attr,
-                edge_weight=share, size=size,
+                edge_index, src=src, dst=dst, target=target, matrices=matrices, edge_attr=attr, edge_weight=share,
+                size=size,
             )  # fmt: skip
             if self._second_matrices:
                 matrices = self.value_product.matrices(sh)
@@ -258,7 +252,6 @@ class EquiformerConv(MessagePassing):
         dst: List[Tensor],
         target: List[Tensor],
         matrices: List[Tensor],
-        edge_sh: Tensor,
         edge_attr: Tensor,
         edge_weight: Optional[Tensor],
         edge_index_i: Tensor,
@@ -266,8 +259,8 @@ class EquiformerConv(MessagePassing):
         size_i: Optional[int],
     ) -> Tuple[Tensor, Any]:
         """Return the attention weights [E, heads] and the values before their last linear map."""
-        message = Message(src, dst, edge_index_j, edge_index_i)
-        parts = self.product.of_message(message, edge_sh, self.radial(edge_attr), self.engine, matrices)
+        message = [s.index_select(0, edge_index_j) + d.index_select(0, edge_index_i) for s, d in zip(src, dst)]
+        parts = self.product.pairs(message, matrices, self.radial(edge_attr))
         score = self.score(target, parts, edge_index_i)
         assert size_i is not None  # forward always passes sizes
         alpha = segment_softmax(score, edge_index_i, size_i, edge_weight)

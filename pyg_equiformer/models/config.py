@@ -43,6 +43,9 @@ class EquiformerConfig:
         elements: atomic numbers the model knows.
         edge_dim: number of extra features per edge, beside the radial basis.
         attn_dropout, proj_dropout, out_dropout, drop_path: probabilities.
+        reversible: all blocks but the last work on two streams and can be undone, so that memory in training does not
+            grow with depth, at the price of computing them once more; another function of the same weights, see
+            `reversible_blocks`.
         output: "graph_scalar" [B, num_outputs], "node_scalar" [N, num_outputs], "graph_vector" [B, 3] or
             "node_vector" [N, 3] ([…, num_outputs, 3] if there are several).
         num_outputs: number of such outputs.
@@ -83,6 +86,7 @@ class EquiformerConfig:
     proj_dropout: float = 0.0
     out_dropout: float = 0.0
     drop_path: float = 0.0
+    reversible: bool = False
     output: OutputKind = "graph_scalar"
     num_outputs: int = 1
     head: HeadKind = "mlp"
@@ -102,6 +106,7 @@ class EquiformerConfig:
         object.__setattr__(self, "irreps_sh", str(check_irreps_sh(self.irreps_sh)))
         self._check_choices()
         self._check_numbers()
+        self._check_reversible()
         if count(Irreps(self.irreps), SCALAR) == 0:
             raise ValueError(f"irreps needs 0e channels for the atom types, got {self.irreps}")
         if self.output.endswith("scalar"):
@@ -173,6 +178,15 @@ class EquiformerConfig:
             raise ValueError(f"edge_dim must not be negative, got {self.edge_dim}")
         if not self.elements or len(set(self.elements)) != len(self.elements) or min(self.elements) < 0:
             raise ValueError(f"elements must be distinct atomic numbers, got {self.elements}")
+
+    def _check_reversible(self) -> None:
+        if not isinstance(self.reversible, bool):
+            raise ValueError(f"reversible must be true or false, got {self.reversible!r}")
+        if self.reversible and self.num_layers < 2:
+            raise ValueError(
+                "reversible needs num_layers of at least 2, as the last block is not reversible, "
+                f"got {self.num_layers}; use reversible=False"
+            )
 
     def replace(self, **changes: Any) -> "EquiformerConfig":
         """Return a copy with some settings changed.

@@ -1,13 +1,13 @@
 """The Equiformer network."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..conv import EdgeDegreeEmbedding
-from ..kernels import neighbor_table, segment_sum
+from ..conv import EdgeDegreeEmbedding, EquiformerConv
+from ..kernels import neighbor_table, recompute_with, segment_sum
 from ..neighbors import radius_graph
 from ..nn import EquivariantDropout, EquivariantNorm
 from ..o3 import Blocks, Layout
@@ -19,6 +19,8 @@ from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
 from .presets import preset_config
 from .reversible import reversible_blocks
+
+CheckpointKind = Literal["none", "tensor_product", "block"]
 
 
 class AtomEmbedding(nn.Module):
@@ -66,6 +68,9 @@ class Equiformer(nn.Module):
 
     Args:
         config: the settings; see `EquiformerConfig`, and `from_preset` for named ones.
+        checkpoint: what training computes again instead of storing it (arXiv 1604.06174): "none"; "tensor_product",
+            all that has to do with edges, layer by layer; or "block", all but the features between the blocks. All
+            gradients stay the same, those of forces too. Changed later by `set_checkpoint`; no part of a saved model.
 
     Shapes:
         - z [N]: atomic numbers; pos [N, 3] in Å; batch [N]: graph of each atom (None: one graph). Or a PyG
@@ -90,7 +95,7 @@ class Equiformer(nn.Module):
         torch.Size([1, 1])
     """
 
-    def __init__(self, config: EquiformerConfig | None = None) -> None:
+    def __init__(self, config: EquiformerConfig | None = None, *, checkpoint: CheckpointKind = "none") -> None:
         super().__init__()
         self.config = c = config if config is not None else EquiformerConfig()
         attn = c.attention_settings()
@@ -117,6 +122,22 @@ class Equiformer(nn.Module):
             self.head = AttentionHead(c.irreps_feature, c.num_outputs, **attn)
         else:
             self.head = ScalarHead(c.irreps_feature, c.num_outputs)
+        self.set_checkpoint(checkpoint)
+
+    def set_checkpoint(self, checkpoint: CheckpointKind) -> None:
+        """Choose what is computed again instead of stored, see the class.
+
+        Raises:
+            ValueError: for an unknown kind, or "block" for reversible blocks, which store nothing anyway.
+        """
+        if checkpoint not in get_args(CheckpointKind):
+            raise ValueError(f"checkpoint must be one of {get_args(CheckpointKind)}, got {checkpoint!r}")
+        if checkpoint == "block" and self.config.reversible:
+            raise ValueError("checkpoint='block' is for blocks that are stored, got reversible=True; expected 'none'")
+        self.checkpoint: CheckpointKind = checkpoint
+        for module in self.modules():
+            if isinstance(module, EquiformerConv):
+                module.checkpoint = "tensor_product" if checkpoint == "tensor_product" else "none"
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "Equiformer":
@@ -152,13 +173,26 @@ class Equiformer(nn.Module):
             x = reversible_blocks(blocks[:-1], x, edges, inputs.batch, inputs.num_graphs)
             blocks = blocks[-1:]
         for block in blocks:
-            x = block(x, **edges, **graphs)
+            x = self._block(block, x, edges, graphs)
         x = self.dropout(self.norm(x, **graphs))
         # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
         with torch.autocast(inputs.pos.device.type, enabled=False):
             x = [b.to(inputs.pos.dtype) for b in x]
             out = self._finish(self.head(x, **edges, **graphs), inputs)
         return (out, Features(x, edges)) if return_features else out
+
+    def _block(self, block: nn.Module, x: Blocks, edges: dict[str, Any], graphs: dict[str, Any]) -> Blocks:
+        """Return the features after a block, which is stored or not. Compiled code decides that by itself."""
+        if self.checkpoint != "block" or torch.compiler.is_compiling():
+            out: Blocks = block(x, **edges, **graphs)
+            return out
+        names = [k for k in ("edge_sh", "edge_attr", "edge_weight") if edges[k] is not None]
+
+        def call(x: Blocks, given: list[Tensor]) -> Blocks:
+            out: Blocks = block(x, **{**edges, **dict(zip(names, given))}, **graphs)
+            return out
+
+        return list(recompute_with(block, call, x, [edges[k] for k in names]))
 
     def encode(self, inputs: GraphInputs) -> tuple[Blocks, dict[str, Any]]:
         """Return the first node features, and all that the blocks need to know of the edges."""

@@ -4,8 +4,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..kernels import EngineKind, Message, Outer, Part, choose_engine, coupling_matrices, depthwise_product
-from ..kernels.engines import engine_module
+from ..kernels import Outer, Part, coupling_matrices, depthwise_product
 from ..o3 import Blocks, Constants, CouplingPlan, Layout, as_irreps, check_irreps_sh, coupling_plan
 
 
@@ -56,27 +55,6 @@ class DepthwiseTensorProduct(nn.Module):
     def matrices(self, edge_sh: Tensor) -> list[Tensor]:
         """Return the coupling matrices of the edges, see `kernels.coupling_matrices`."""
         return coupling_matrices(self.plan, self.coupling.get_buffer("coefficients"), edge_sh)
-
-    def of_message(
-        self,
-        message: Message,
-        edge_sh: Tensor,
-        weight: Tensor | None,
-        engine: EngineKind = "auto",
-        matrices: list[Tensor] | None = None,
-    ) -> list[list[Part]]:
-        """Return the product pair by pair, from the engine of that name (see `kernels.engines`).
-
-        `matrices` are those of the harmonics, which spare the engine "torch" finding them.
-        """
-        plan, x = self.plan, message.src[0]
-        name = choose_engine(engine, plan, x.device, x.dtype)
-        if name == "torch":
-            matrices = self.matrices(edge_sh) if matrices is None else matrices
-            return depthwise_product(plan, matrices, message.dense(), weight)
-        coefficients = self.coupling.get_buffer("coefficients")
-        parts: list[list[Part]] = engine_module(name).message_product(plan, coefficients, edge_sh, message, weight)
-        return parts
 
     def pairs(self, x: Blocks, matrices: list[Tensor], weight: Tensor | None = None) -> list[list[Part]]:
         """Return the product pair by pair, see `kernels.depthwise_product`."""

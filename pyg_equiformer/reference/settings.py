@@ -102,6 +102,7 @@ def from_config(config: "EquiformerConfig") -> tuple[str, dict[str, Any]]:
     c = config
     wanted: dict[str, tuple[Any, ...]] = {
         "envelope": ("none",),
+        "reversible": (False,),
         "edge_dim": (0,),
         "output": ("graph_scalar",),
         "num_outputs": (1,),

@@ -14,6 +14,7 @@ from .whole_files import whole_file
 Averages = Literal["data", "preset"]
 Reference = Literal["auto", "elements", "mean", "none"]
 Scale = Literal["auto", "forces", "spread", "none"]
+CheckpointKind = Literal["none", "tensor_product", "block"]
 Precision = Literal["float32", "tf32", "bf16", "float64"]
 DenoisingKind = Literal["none", "noisy_nodes", "dens"]
 Selection = Literal["last", "best"]
@@ -71,6 +72,8 @@ class TrainConfig:
         noise_fraction: part of the atoms of such a structure that are moved.
         noise_weight: weight of the denoising loss.
         precision: `"float32"`, `"tf32"` (float32 with faster products), `"bf16"` (products in bfloat16) or `"float64"`.
+        checkpoint: what is computed again instead of stored, to save memory: `"none"`, `"tensor_product"` or `"block"`,
+            see `Equiformer`.
         devices: devices per node, or "auto".
         nodes: number of nodes.
         threads: CPU threads of PyTorch, or None for its own choice. For batches as small as the sample's, two
@@ -128,6 +131,7 @@ class TrainConfig:
     noise_fraction: float = 1.0
     noise_weight: float = 5.0
     precision: Precision = "float32"
+    checkpoint: CheckpointKind = "none"
     devices: int | Literal["auto"] = 1
     nodes: int = 1
     threads: int | None = 1
@@ -216,6 +220,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "reference": get_args(Reference),
     "scale": get_args(Scale),
     "precision": get_args(Precision),
+    "checkpoint": get_args(CheckpointKind),
     "denoising": get_args(DenoisingKind),
     "select": get_args(Selection),
 }

@@ -192,3 +192,16 @@ def test_the_configuration_is_found_in_every_kind_of_model():
     assert config_of(Ensemble([gaps.model, gaps.model])) == gaps.model.model.config
     with pytest.raises(ValueError, match="expected EnergyForces, PropertyModel or Ensemble, got Linear"):
         config_of(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("checkpoint", ["none", "tensor_product", "block"])
+def test_the_network_computes_again_what_the_settings_ask_for(checkpoint):
+    plan, out = planned(WATERS, (ENERGY, FORCES), checkpoint=checkpoint)
+    assert plan.model.model.checkpoint == checkpoint
+    out["forces"].square().sum().backward()
+    assert all(p.grad is not None for p in plan.model.model.blocks[0].attn.radial.parameters())
+
+
+def test_an_unknown_checkpoint_is_refused_by_the_settings():
+    with pytest.raises(ValueError, match=r"checkpoint: .*'block'.*got 'all'"):
+        TrainConfig(checkpoint="all")
