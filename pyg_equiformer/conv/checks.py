@@ -55,10 +55,12 @@ def check_edges(
     edge_weight: Tensor | None,
     conv: Any,
     trusted: bool,
+    mirrored: bool = False,
 ) -> tuple[Any, Tensor]:
     """Return `edge_index` (int64 if it is a tensor) and the target of each edge, checked.
 
-    The range of a `trusted` tensor was checked before (by the model, once for all its layers).
+    The range of a `trusted` tensor was checked before (by the model, once for all its layers). `mirrored` edges share
+    their attributes with their reverses.
     """
     i = 1 if flow == "source_to_target" else 0
     if isinstance(edge_index, SparseTensor):
@@ -72,11 +74,15 @@ def check_edges(
         rows, index = edge_index, edge_index[i]
     else:
         raise ValueError(f"edge_index must be a tensor [2, E], EdgeIndex or SparseTensor, got {type(edge_index)}")
-    shapes = [("edge_sh", edge_sh, conv.sh_dim), ("edge_attr", edge_attr, conv.edge_dim)]
-    for name, value, width in shapes:
-        if not isinstance(value, Tensor) or value.shape != (rows.shape[1], width):
+    num_edges = rows.shape[1]
+    if mirrored and num_edges % 2:
+        raise ValueError(f"mirrored edges come in pairs, got {num_edges} edges")
+    of_attr = num_edges // 2 if mirrored else num_edges
+    shapes = [("edge_sh", edge_sh, num_edges, conv.sh_dim), ("edge_attr", edge_attr, of_attr, conv.edge_dim)]
+    for name, value, length, width in shapes:
+        if not isinstance(value, Tensor) or value.shape != (length, width):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"{name} must have shape [{rows.shape[1]}, {width}], got {got}")
+            raise ValueError(f"{name} must have shape [{length}, {width}], got {got}")
     if edge_weight is not None and edge_weight.shape != (rows.shape[1],):
         raise ValueError(f"edge_weight must have shape [{rows.shape[1]}], got {tuple(edge_weight.shape)}")
     return edge_index, index

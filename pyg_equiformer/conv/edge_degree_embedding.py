@@ -93,9 +93,11 @@ class EdgeDegreeEmbedding(MessagePassing):
         num_nodes: int,
         edge_weight: Tensor | None = None,
         table: NeighborTable | None = None,
+        mirrored: bool = False,
     ) -> Blocks:
-        share = torch.ones_like(edge_attr[:, :1]) if edge_weight is None else edge_weight.unsqueeze(1)
-        weight = self.radial(edge_attr, self.rows) * share
+        share = edge_sh.new_ones(edge_sh.shape[0], 1) if edge_weight is None else edge_weight.unsqueeze(1)
+        weight = self.radial(edge_attr, self.rows)
+        weight = (torch.cat([weight, weight]) if mirrored else weight) * share
         if must_show_messages(self):
             table = None
         size = (num_nodes, num_nodes)

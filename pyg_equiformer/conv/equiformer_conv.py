@@ -10,17 +10,23 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from ..kernels import (
+    EngineKind,
+    Message,
     NeighborTable,
     attention_sum,
     attention_weighted_product,
+    check_engine,
+    choose_engine,
     neighbor_table,
     recompute_with,
     segment_softmax,
     segment_sum,
+    worth_chunks,
 )
 from ..nn import (
     SCORES,
     AttentionKind,
+    Couplings,
     DepthwiseTensorProduct,
     DropPath,
     EquivariantDropout,
@@ -29,6 +35,7 @@ from ..nn import (
     PathLinear,
     RadialMLP,
     check_probability,
+    map_product,
 )
 from ..o3 import Blocks, Layout, as_irreps
 from .checks import check_edges, check_features, choose_head, must_show_messages
@@ -65,6 +72,7 @@ class EquiformerConv(MessagePassing):
         attn_dropout, proj_dropout, drop_path: dropout of attention weights, of output channels, and of the
             whole output of a graph.
         flow: "source_to_target" or "target_to_source", as in PyG.
+        engine: who computes the tensor product of the message, see `kernels.engines`; a matter of speed alone.
         checkpoint: "tensor_product" stores nothing of the edges for the gradients, but computes it again for them
             (the second gradients included); "none" stores everything.
 
@@ -112,9 +120,11 @@ class EquiformerConv(MessagePassing):
         proj_dropout: float = 0.0,
         drop_path: float = 0.0,
         flow: str = "source_to_target",
+        engine: EngineKind = "auto",
         checkpoint: Literal["none", "tensor_product"] = "none",
     ) -> None:
         super().__init__(aggr="add", flow=flow, node_dim=0)
+        self.engine = check_engine(engine)
         if checkpoint not in ("none", "tensor_product"):
             raise ValueError(f"checkpoint must be 'none' or 'tensor_product', got {checkpoint!r}")
         self.checkpoint = checkpoint
@@ -142,7 +152,6 @@ class EquiformerConv(MessagePassing):
         self.radial = RadialMLP(edge_dim, radial_hidden, self.product.weight_numel)
         self.score = SCORES[attention](self.product.plan, self.irreps_in, self.irreps_head, heads)
         self.gate: Gate | None = None
-        self._second_matrices = False
         if message == "nonlinear":
             self._add_second_product(pre, heads_irreps)
         else:
@@ -159,8 +168,6 @@ class EquiformerConv(MessagePassing):
         self.value_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=heads_irreps)
         self.value_weight = nn.Parameter(torch.empty(self.value_product.weight_numel))
         self.lin_value = PathLinear(self.value_product.plan, heads_irreps)
-        # Where both products couple the same irreps, they share the matrices of the harmonics.
-        self._second_matrices = self.value_product.plan != self.product.plan
 
     @property
     def irreps_in(self) -> Irreps:
@@ -197,9 +204,15 @@ class EquiformerConv(MessagePassing):
         batch: Tensor | None = None,
         num_graphs: int | None = None,
         table: NeighborTable | None = None,
+        couplings: Couplings | None = None,
+        mirrored: bool = False,
         return_attention_weights: bool = False,
     ) -> Any:
-        """Return the new features, see the class; `num_graphs` and `table` spare a model finding them per layer."""
+        """Return the new features, see the class.
+
+        `num_graphs`, `table` and `couplings` (of these edges and this table) spare a model finding them per layer.
+        `mirrored`: edge k + E/2 is the reverse of edge k, and `edge_attr` [E/2, edge_dim] serves both.
+        """
         # A list holds the blocks of a model that stays in the inner layout; a tuple is a bipartite pair.
         flat = not isinstance(x, list)
         row, col = x if isinstance(x, tuple) else (x, x)
@@ -207,7 +220,9 @@ class EquiformerConv(MessagePassing):
             row = check_features(row, self.layout_in)
             col = row if col is x else check_features(col, self.layout_in)
         size = (row[0].shape[0], col[0].shape[0])
-        edge_index, index = check_edges(edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self, not flat)
+        edge_index, index = check_edges(
+            edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self, not flat, mirrored
+        )
         source, target = (row, col) if self.flow == "source_to_target" else (col, row)
 
         if must_show_messages(self):
@@ -215,26 +230,26 @@ class EquiformerConv(MessagePassing):
         elif table is None and not torch.compiler.is_compiling():
             table = neighbor_table(index, target[0].shape[0])
 
+        # Compiled code chooses by itself what to store; hooks want to see every message once.
+        store = self.checkpoint == "none" or torch.compiler.is_compiling() or must_show_messages(self)
+
         def attend(src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor]) -> list[Tensor]:
             """Return attention weights and sums over neighbours: all that has to do with edges."""
             sh, attr = edges[:2]
             share = edges[2] if len(edges) > 2 else None
-            matrices = self.product.matrices(sh)
+            shared = couplings if store and couplings is not None and couplings.table is table else None
+            coupled = shared or Couplings(sh, table)
             alpha, value = self.edge_updater(
-                edge_index, src=src, dst=dst, target=target, matrices=matrices, edge_attr=attr, edge_weight=share,
+                edge_index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=attr, edge_weight=share,
                 size=size,
             )  # fmt: skip
-            if self._second_matrices:
-                matrices = self.value_product.matrices(sh)
             out = self.propagate(
-                edge_index, alpha=alpha, value=value, matrices=matrices, edge_weight=share, table=table, size=size
+                edge_index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=table, size=size
             )
             return [alpha, *out]
 
         given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
         groups = self.lin_src.blocks(source), self.lin_dst.blocks(target), target, given
-        # Compiled code chooses by itself what to store; hooks want to see every message once.
-        store = self.checkpoint == "none" or torch.compiler.is_compiling() or must_show_messages(self)
         skip = ("lin_src", "lin_dst", "lin_out")
         alpha, *blocks = attend(*groups) if store else recompute_with(self, attend, *groups, skip=skip)
         out: Any = self.drop_path(self.proj_dropout(self.lin_out.blocks(blocks)), batch, num_graphs)
@@ -251,7 +266,7 @@ class EquiformerConv(MessagePassing):
         src: List[Tensor],
         dst: List[Tensor],
         target: List[Tensor],
-        matrices: List[Tensor],
+        couplings: Couplings,
         edge_attr: Tensor,
         edge_weight: Optional[Tensor],
         edge_index_i: Tensor,
@@ -259,18 +274,35 @@ class EquiformerConv(MessagePassing):
         size_i: Optional[int],
     ) -> Tuple[Tensor, Any]:
         """Return the attention weights [E, heads] and the values before their last linear map."""
-        message = [s.index_select(0, edge_index_j) + d.index_select(0, edge_index_i) for s, d in zip(src, dst)]
-        parts = self.product.pairs(message, matrices, self.radial(edge_attr))
-        score = self.score(target, parts, edge_index_i)
+        keys, value = self._keys_and_values(Message(src, dst, edge_index_j, edge_index_i), couplings, edge_attr)
+        score = self.score(target, keys, edge_index_i)
         assert size_i is not None  # forward always passes sizes
         alpha = segment_softmax(score, edge_index_i, size_i, edge_weight)
-        return alpha, parts if self.gate is None else self.gate.blocks(self.lin_gate(parts))
+        return alpha, value if self.gate is None else self.gate.blocks(value)
+
+    def _keys_and_values(self, message: Message, couplings: Couplings, edge_attr: Tensor) -> Tuple[Blocks, Any]:
+        """Return what score and gate take from the product; for linear messages the product itself as the value."""
+        product, x = self.product, message.src[0]
+        engine = choose_engine(self.engine, product.plan, x.device, x.dtype)
+        if engine != "torch":
+            weight, num_edges = self.radial(edge_attr), couplings.edge_sh.shape[0]
+            weight = weight if weight.shape[0] == num_edges else torch.cat([weight, weight])
+            parts = product.by_engine(engine, message, couplings.edge_sh, weight)
+        else:
+            edges, matrices = message.dense(), couplings.of(product)
+            if self.gate is not None and worth_chunks(matrices, edges):
+                linears = [self.score.keys, self.lin_gate]
+                keys, value = map_product(product.plan, matrices, edges, self.radial(edge_attr), linears)
+                return keys, value
+            sizes = [pair.numel for pair in product.plan.pairs]
+            parts = product.pairs(edges, matrices, self.radial.pieces(edge_attr, sizes))
+        return self.score.keys(parts), parts if self.gate is None else self.lin_gate(parts)
 
     def message(
         self,
         alpha: Tensor,
         value: Any,
-        matrices: List[Tensor],
+        couplings: Couplings,
         edge_weight: Optional[Tensor],
         table: Any,
     ) -> Any:
@@ -281,7 +313,7 @@ class EquiformerConv(MessagePassing):
         if table is not None:
             return alpha, value
         if self.gate is not None:
-            value = self.value_product.pairs(value, matrices)
+            value = self.value_product.pairs(value, couplings.of(self.value_product))
         value = self.lin_value(value, None if self.gate is None else self.value_weight)
         weight = rearrange(alpha, "e h -> e 1 h 1")
         heads = [weight * rearrange(v, "e m (h c) -> e m h c", h=self.heads) for v in value]
@@ -292,7 +324,7 @@ class EquiformerConv(MessagePassing):
         inputs: Any,
         index: Tensor,
         dim_size: Optional[int],
-        matrices: List[Tensor],
+        couplings: Couplings,
         edge_weight: Optional[Tensor],
         table: Any,
     ) -> Any:
@@ -306,6 +338,7 @@ class EquiformerConv(MessagePassing):
                 summed = [attention_sum(parts, alpha, table) for parts in value]
                 path_weight = None
             else:
+                matrices = couplings.gathered(self.value_product)
                 summed = attention_weighted_product(self.value_product.plan, matrices, value, alpha, table)
                 path_weight = self.value_weight
             total = segment_sum(alpha, index, dim_size)

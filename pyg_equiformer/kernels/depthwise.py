@@ -1,5 +1,6 @@
 """The depthwise tensor product and its sums over edges, as a few batched matrix products."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,31 +42,61 @@ def coupling_matrices(plan: CouplingPlan, coefficients: Tensor, edge_sh: Tensor)
     return [part.unflatten(1, (pair.d_in, -1)) for pair, part in zip(plan.pairs, parts)]
 
 
-def depthwise_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor | None) -> list[list[Part]]:
+def grouped_matrices(plan: CouplingPlan, grouped: Tensor, edge_sh: Tensor) -> list[Tensor]:
+    r"""Return the coupling matrices with those of all pairs of an input type side by side.
+
+    Shapes:
+        grouped: `plan.grouped`, edge_sh [E, S] → one [E, d_in, R] per input type
+    """
+    with torch.autocast(edge_sh.device.type, enabled=False):
+        flat = edge_sh.to(grouped.dtype) @ grouped
+    dims = plan.layout_in.dims
+    parts = torch.split(flat, [d * r for d, r in zip(dims, plan.rows)], dim=1)
+    return [part.unflatten(1, (d, r)) for part, d, r in zip(parts, dims, plan.rows)]
+
+
+def pair_matrices(plan: CouplingPlan, matrices: list[Tensor]) -> list[Tensor]:
+    """Return the matrices of each pair, as `coupling_matrices` gives them, from grouped ones."""
+    return [matrices[s.pair.i_in][:, :, s.rows] for s in plan.slots]
+
+
+def depthwise_product(
+    plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor | Sequence[Tensor] | None
+) -> list[list[Part]]:
     r"""Return :math:`w \odot (x \otimes Y)`, per output type one tensor per pair, not concatenated.
 
     Shapes:
-        x: blocks [E, d_in, C]; weight [E, weight_numel] or None
+        x: blocks [E, d_in, C]; weight [E, weight_numel], or one [E, P·C] per pair, or None; [E/2, …] if edge k + E/2
+        has the weights of edge k
         → for each output type a list of [E, d_out, P·C], or of their factors
     """
-    weights: tuple[Tensor | None, ...] = (None,) * len(plan.pairs)
-    if weight is not None:
+    weights: Sequence[Tensor | None] = (None,) * len(plan.pairs)
+    if isinstance(weight, Tensor):
         weights = torch.split(weight, [pair.numel for pair in plan.pairs], dim=1)
+    elif weight is not None:
+        weights = weight
     out: list[list[Part]] = [[] for _ in plan.channels_out]
     for pair, t, w in zip(plan.pairs, matrices, weights):
         xi = x[pair.i_in]
         t = t.to(xi.dtype)
         if pair.d_in == 1:
-            xi = xi.squeeze(1) if w is None else xi.squeeze(1) * w
+            xi = xi.squeeze(1) if w is None else _weighted(xi.squeeze(1), w)
             outer = Outer(t.squeeze(1), xi)
             out[pair.i_out].append(outer if pair.d_out > 1 else outer.dense())
         else:
             u = torch.bmm(t.transpose(1, 2), xi)
             u = rearrange(u, "e (m p) c -> e m (p c)", m=pair.d_out)
             if w is not None:
-                u = u * w.unsqueeze(1)
+                u = _weighted(u, w.unsqueeze(1))
             out[pair.i_out].append(u)
     return out
+
+
+def _weighted(x: Tensor, w: Tensor) -> Tensor:
+    """Return x times w, whose rows may serve each half of x."""
+    if x.shape[0] == w.shape[0]:
+        return x * w
+    return (x.unflatten(0, (-1, w.shape[0])) * w).flatten(0, 1)
 
 
 def attention_weighted_product(
@@ -73,23 +104,25 @@ def attention_weighted_product(
 ) -> list[list[Tensor]]:
     r"""Return :math:`\sum_j \alpha_{ij,h} \, x_{ij} \otimes Y_{ij}` per target i and head h, sums before products.
 
-    Coupling and sum over edges are one batched matrix product per pair: with K neighbours,
-    ``[heads·d_out·P, K·d_in] @ [K·d_in, C]``. No edge ever stores its product.
+    Coupling and sum over edges are one batched matrix product per input type: with K neighbours,
+    ``[heads·R, K·d_in] @ [K·d_in, C]``. No edge ever stores its product.
 
     Shapes:
-        x: blocks [E, d_in, C]; alpha [E, H]; table of N targets with up to K edges
-        → for each output type a list of [N, H, d_out, P·C]
+        matrices: grouped, and gathered by the table, [N, K, d_in, R] per input type; x: blocks [E, d_in, C];
+        alpha [E, H]; table of N targets with up to K edges → for each output type a list of [N, H, d_out, P·C]
     """
     heads = alpha.shape[1]
-    gathered = [rearrange(table.gather(block), "n k i c -> n (k i) c") for block in x]
     alpha = table.gather(alpha, masked=True)
-    out: list[list[Tensor]] = [[] for _ in plan.channels_out]
-    for pair, t in zip(plan.pairs, matrices):
-        t = table.gather(t.to(alpha.dtype))
-        weighted = rearrange(t, "n k i r -> n k i 1 r") * rearrange(alpha, "n k h -> n k 1 h 1")
+    coupled = []
+    for t, block in zip(matrices, x):
+        weighted = t.to(alpha.dtype).unsqueeze(3) * rearrange(alpha, "n k h -> n k 1 h 1")
         left = rearrange(weighted, "n k i h r -> n (k i) (h r)")
-        u = torch.bmm(left.transpose(1, 2), gathered[pair.i_in].to(left.dtype))
-        out[pair.i_out].append(rearrange(u, "n (h m p) c -> n h m (p c)", h=heads, m=pair.d_out))
+        right = rearrange(table.gather(block), "n k i c -> n (k i) c").to(left.dtype)
+        coupled.append(torch.bmm(left.transpose(1, 2), right).unflatten(1, (heads, t.shape[3])))
+    out: list[list[Tensor]] = [[] for _ in plan.channels_out]
+    for s in plan.slots:
+        rows = coupled[s.pair.i_in][:, :, s.rows]
+        out[s.pair.i_out].append(rearrange(rows, "n h (m p) c -> n h m (p c)", m=s.pair.d_out))
     return out
 
 

@@ -7,9 +7,9 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from ..conv import EdgeDegreeEmbedding, EquiformerConv
-from ..kernels import neighbor_table, recompute_with, segment_sum
-from ..neighbors import radius_graph
-from ..nn import EquivariantDropout, EquivariantNorm
+from ..kernels import EngineKind, check_engine, neighbor_table, recompute_with, segment_sum
+from ..neighbors import mirror_order, radius_graph
+from ..nn import Couplings, EquivariantDropout, EquivariantNorm
 from ..o3 import Blocks, Layout
 from .block import EquiformerBlock
 from .config import EquiformerConfig
@@ -71,6 +71,8 @@ class Equiformer(nn.Module):
         checkpoint: what training computes again instead of storing it (arXiv 1604.06174): "none"; "tensor_product",
             all that has to do with edges, layer by layer; or "block", all but the features between the blocks. All
             gradients stay the same, those of forces too. Changed later by `set_checkpoint`; no part of a saved model.
+        engine: who computes the tensor products: "auto", "torch", "reference", "triton", "aligned", "cuequivariance" or
+            "openequivariance", see `kernels.engines`. Changed later by `set_engine`; no part of a saved model.
 
     Shapes:
         - z [N]: atomic numbers; pos [N, 3] in Å; batch [N]: graph of each atom (None: one graph). Or a PyG
@@ -95,7 +97,13 @@ class Equiformer(nn.Module):
         torch.Size([1, 1])
     """
 
-    def __init__(self, config: EquiformerConfig | None = None, *, checkpoint: CheckpointKind = "none") -> None:
+    def __init__(
+        self,
+        config: EquiformerConfig | None = None,
+        *,
+        checkpoint: CheckpointKind = "none",
+        engine: EngineKind = "auto",
+    ) -> None:
         super().__init__()
         self.config = c = config if config is not None else EquiformerConfig()
         attn = c.attention_settings()
@@ -123,6 +131,7 @@ class Equiformer(nn.Module):
         else:
             self.head = ScalarHead(c.irreps_feature, c.num_outputs)
         self.set_checkpoint(checkpoint)
+        self.set_engine(engine)
 
     def set_checkpoint(self, checkpoint: CheckpointKind) -> None:
         """Choose what is computed again instead of stored, see the class.
@@ -138,6 +147,17 @@ class Equiformer(nn.Module):
         for module in self.modules():
             if isinstance(module, EquiformerConv):
                 module.checkpoint = "tensor_product" if checkpoint == "tensor_product" else "none"
+
+    def set_engine(self, engine: EngineKind) -> None:
+        """Choose who computes the tensor products, see the class.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
+        self.engine = check_engine(engine)
+        for module in self.modules():
+            if isinstance(module, EquiformerConv):
+                module.engine = self.engine
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "Equiformer":
@@ -170,7 +190,7 @@ class Equiformer(nn.Module):
         graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
         blocks: list[Any] = list(self.blocks)
         if self.config.reversible:
-            x = reversible_blocks(blocks[:-1], x, edges, inputs.batch, inputs.num_graphs)
+            x = reversible_blocks(blocks[:-1], x, {**edges, "couplings": None}, inputs.batch, inputs.num_graphs)
             blocks = blocks[-1:]
         for block in blocks:
             x = self._block(block, x, edges, graphs)
@@ -189,7 +209,7 @@ class Equiformer(nn.Module):
         names = [k for k in ("edge_sh", "edge_attr", "edge_weight") if edges[k] is not None]
 
         def call(x: Blocks, given: list[Tensor]) -> Blocks:
-            out: Blocks = block(x, **{**edges, **dict(zip(names, given))}, **graphs)
+            out: Blocks = block(x, **{**edges, **dict(zip(names, given)), "couplings": None}, **graphs)
             return out
 
         return list(recompute_with(block, call, x, [edges[k] for k in names]))
@@ -206,21 +226,29 @@ class Equiformer(nn.Module):
         edge_index = inputs.edge_index
         if edge_index is None:
             edge_index = radius_graph(inputs.pos, c.cutoff, inputs.batch)
+        num_atoms, compiling = inputs.pos.shape[0], torch.compiler.is_compiling()
+        order = None
+        if inputs.edge_attr is None and inputs.edge_shift is None and not compiling:
+            order = mirror_order(edge_index, num_atoms)
+        if order is not None:
+            edge_index = edge_index.index_select(1, order)
         geometry = self.geometry.features(inputs.pos, edge_index, inputs.edge_shift)
-        radial = geometry.radial
+        # The radial networks see each pair of atoms once.
+        radial = geometry.radial if order is None else geometry.radial[: len(order) // 2]
         if inputs.edge_attr is not None:
             radial = torch.cat([radial, inputs.edge_attr.to(radial.dtype)], dim=1)
-        num_atoms = inputs.pos.shape[0]
-        compiling = torch.compiler.is_compiling()
-        edges = {
+        table = inputs.table if compiling else neighbor_table(edge_index[1], num_atoms)
+        edges: dict[str, Any] = {
             "edge_index": edge_index,
             "edge_sh": geometry.sh,
             "edge_attr": radial,
             "edge_weight": geometry.envelope if c.envelope == "polynomial" else None,
-            "table": inputs.table if compiling else neighbor_table(edge_index[1], num_atoms),
+            "table": table,
+            "mirrored": order is not None,
         }
         x = self.embed(inputs.z)
         y = self.edge_degree(**edges, num_nodes=num_atoms)
+        edges["couplings"] = Couplings(geometry.sh, table)
         return [a + b for a, b in zip(x, y)], edges
 
     def _finish(self, out: Tensor, inputs: GraphInputs) -> Tensor:

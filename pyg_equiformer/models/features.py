@@ -19,7 +19,7 @@ class Features(NamedTuple):
     edges: dict[str, Any]
 
     def detach(self) -> "Features":
-        edges = {k: v.detach() if isinstance(v, Tensor) else v for k, v in self.edges.items()}
+        edges = {k: v.detach() if isinstance(v, Tensor) else v for k, v in self.edges.items() if k != "couplings"}
         return Features([block.detach() for block in self.nodes], edges)
 
 

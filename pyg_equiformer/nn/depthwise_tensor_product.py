@@ -1,10 +1,12 @@
 """The depthwise tensor product as a layer."""
 
+from collections.abc import Sequence
+
 import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..kernels import Outer, Part, coupling_matrices, depthwise_product
+from ..kernels import Message, Outer, Part, depthwise_product, engine_module, grouped_matrices, pair_matrices
 from ..o3 import Blocks, Constants, CouplingPlan, Layout, as_irreps, check_irreps_sh, coupling_plan
 
 
@@ -34,7 +36,7 @@ class DepthwiseTensorProduct(nn.Module):
             Layout(irreps_in), check_irreps_sh(irreps_sh), as_irreps(irreps_filter, "irreps_filter")
         )
         self.layout_out = Layout(self.plan.irreps_out)
-        self.coupling = Constants(coefficients=self.plan.coefficients)
+        self.coupling = Constants(coefficients=self.plan.coefficients, grouped=self.plan.grouped)
 
     @property
     def irreps_in(self) -> Irreps:
@@ -53,12 +55,20 @@ class DepthwiseTensorProduct(nn.Module):
         return self.plan.weight_numel
 
     def matrices(self, edge_sh: Tensor) -> list[Tensor]:
-        """Return the coupling matrices of the edges, see `kernels.coupling_matrices`."""
-        return coupling_matrices(self.plan, self.coupling.get_buffer("coefficients"), edge_sh)
+        """Return the coupling matrices of the edges, see `kernels.grouped_matrices`."""
+        return grouped_matrices(self.plan, self.coupling.get_buffer("grouped"), edge_sh)
 
-    def pairs(self, x: Blocks, matrices: list[Tensor], weight: Tensor | None = None) -> list[list[Part]]:
+    def pairs(
+        self, x: Blocks, matrices: list[Tensor], weight: Tensor | Sequence[Tensor] | None = None
+    ) -> list[list[Part]]:
         """Return the product pair by pair, see `kernels.depthwise_product`."""
-        return depthwise_product(self.plan, matrices, x, weight)
+        return depthwise_product(self.plan, pair_matrices(self.plan, matrices), x, weight)
+
+    def by_engine(self, name: str, message: Message, edge_sh: Tensor, weight: Tensor | None) -> list[list[Part]]:
+        """Return the product pair by pair from the engine of that name, see `kernels.engines`."""
+        coefficients = self.coupling.get_buffer("coefficients")
+        parts: list[list[Part]] = engine_module(name).message_product(self.plan, coefficients, edge_sh, message, weight)
+        return parts
 
     def forward(self, x: Tensor, edge_sh: Tensor, weight: Tensor | None = None) -> Tensor:
         parts = self.pairs(self.plan.layout_in.split(x), self.matrices(edge_sh), weight)

@@ -7,7 +7,7 @@ from e3nn.o3 import Irrep, Irreps
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..kernels import Outer, Part
+from ..kernels import Outer, Part, mapped_product
 from ..o3 import SCALAR, Blocks, CouplingPlan, Layout
 from .irreps_module import IrrepsModule
 
@@ -130,6 +130,14 @@ class PathLinear(nn.Module):
             out.append(self._sum(parts[source], self._matrix(name, source, path_weight), bias))
         return out
 
+    def finish(self, pieces: dict[str, list[Tensor]], like: Tensor) -> Blocks:
+        """Take this map's turn from the mapped products of each output type; add the bias."""
+        out = []
+        for name, d, mul, source in self._outputs:
+            y = pieces[name].pop(0) if source >= 0 else like.new_zeros(pieces["0e"][0].shape[0], d, mul)
+            out.append(y + self.types.bias if name == "0e" and self.types.bias is not None else y)
+        return out
+
     @staticmethod
     def _sum(pieces: list[Part], weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return Σ piece · rows + bias; an outer product is mapped before it is formed."""
@@ -170,3 +178,17 @@ class PathLinear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in} -> {self.irreps_out}"
+
+
+def map_product(
+    plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor, linears: list[PathLinear]
+) -> list[Blocks]:
+    """Return the depthwise product after each of several linear maps, without storing it, see `mapped_product`."""
+    maps, widths = [], []
+    for ir, channels in zip(plan.types, plan.channels_out):
+        own = [lin.types.weight[str(ir)] for lin in linears if str(ir) in lin.types.weight]
+        widths.append([w.shape[1] for w in own])
+        maps.append(torch.cat(own, dim=1) if own else weight.new_zeros(channels, 0))
+    mapped = mapped_product(plan, matrices, x, weight, maps)
+    pieces = {str(ir): list(torch.split(y, w, dim=-1)) if w else [] for ir, y, w in zip(plan.types, mapped, widths)}
+    return [lin.finish(pieces, weight) for lin in linears]

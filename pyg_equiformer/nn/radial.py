@@ -193,6 +193,13 @@ class RadialMLP(nn.Module):
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return all weights, or only those numbered `rows`."""
         if rows is None:
-            return nn.functional.linear(self.hidden(x), self.out.weight, self.offset)
+            # In place: a bias that is copied to every row first takes as long as the product.
+            return (self.hidden(x) @ self.out.weight.t()).add_(self.offset)
         weight, offset = self.out.weight.index_select(0, rows), self.offset.index_select(0, rows)
         return nn.functional.linear(self.hidden(x), weight, offset)
+
+    def pieces(self, x: Tensor, sizes: list[int]) -> list[Tensor]:
+        """Return the weights in pieces of so many columns, with a gradient that need not put them together."""
+        hidden = self.hidden(x)
+        parts = zip(torch.split(self.out.weight, sizes), torch.split(self.offset, sizes))
+        return [nn.functional.linear(hidden, weight, offset) for weight, offset in parts]

@@ -7,7 +7,6 @@ from e3nn.o3 import Irreps
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..kernels import Part
 from ..o3 import SCALAR, Blocks, CouplingPlan, Layout, count
 from .activation import SMOOTH_LEAKY_RELU_GAIN, smooth_leaky_relu
 from .linear import Linear, PathLinear
@@ -21,7 +20,7 @@ class MLPScore(nn.Module):
     .. math:: a_{ij,h} = v_h \cdot \mathrm{SmoothLeakyReLU}(W\, m_{ij}^{0e} + b)_h
 
     Args:
-        plan: plan of the depthwise product that makes the message.
+        plan: plan of the depthwise product that makes the message; `keys` maps it to what `forward` takes.
         irreps_node: irreps of the target's features (not used by this score).
         irreps_head: irreps of one head; its 0e channels are the width of the hidden layer.
         heads: number of heads.
@@ -38,8 +37,13 @@ class MLPScore(nn.Module):
         self.lin.reset_parameters()
         nn.init.xavier_uniform_(self.vector)
 
-    def forward(self, x_target: Blocks, parts: list[list[Part]], index: Tensor) -> Tensor:
-        hidden = rearrange(self.lin(parts)[0], "e 1 (h c) -> e h c", h=self.heads)
+    @property
+    def keys(self) -> PathLinear:
+        """The linear map of the message that the score needs."""
+        return self.lin
+
+    def forward(self, x_target: Blocks, keys: Blocks, index: Tensor) -> Tensor:
+        hidden = rearrange(keys[0], "e 1 (h c) -> e h c", h=self.heads)
         hidden = SMOOTH_LEAKY_RELU_GAIN * smooth_leaky_relu(hidden)
         return (hidden * self.vector).sum(-1)
 
@@ -71,10 +75,15 @@ class DotScore(nn.Module):
         self.query.reset_parameters()
         self.key.reset_parameters()
 
-    def forward(self, x_target: Blocks, parts: list[list[Part]], index: Tensor) -> Tensor:
+    @property
+    def keys(self) -> PathLinear:
+        """The linear map of the message that the score needs."""
+        return self.key
+
+    def forward(self, x_target: Blocks, keys: Blocks, index: Tensor) -> Tensor:
         query = self.query.blocks(x_target)
         score = None
-        for scale, q, k in zip(self.scale, query, self.key(parts)):
+        for scale, q, k in zip(self.scale, query, keys):
             product = rearrange((scale * q).index_select(0, index) * k, "e m (h c) -> e h (m c)", h=self.heads)
             term = product.sum(-1)
             score = term if score is None else score + term

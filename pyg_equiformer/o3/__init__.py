@@ -1,7 +1,7 @@
 """Mathematics of rotations: irreps, layouts, spherical harmonics, couplings. No parameters, no graphs."""
 
 from .constants import Constants
-from .coupling import CouplingPlan, Pair, coupling_plan
+from .coupling import CouplingPlan, Pair, Slot, coupling_plan
 from .layout import SCALAR, Blocks, Layout, as_irreps, count, even_first
 from .spherical_harmonics import SphericalHarmonics, check_irreps_sh, unit_and_length
 
@@ -12,6 +12,7 @@ __all__ = [
     "CouplingPlan",
     "Layout",
     "Pair",
+    "Slot",
     "SphericalHarmonics",
     "as_irreps",
     "check_irreps_sh",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from e3nn.o3 import Irrep, Irreps, wigner_3j
@@ -27,6 +28,16 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """Where a pair finds its part of tensors that hold all pairs."""
+
+    pair: Pair
+    rows: slice  #: (m_out, path) of this pair among those that its input type couples to
+    columns: slice  #: (path, channel) of this pair among those of its output type
+    weights: slice
+
+
+@dataclass(frozen=True)
 class CouplingPlan:
     r"""Paths of a depthwise tensor product :math:`(x \otimes Y)_{l_3}` and their coefficients.
 
@@ -38,6 +49,10 @@ class CouplingPlan:
         pairs: sorted by (output, input); each owns `numel` consecutive weights.
         coefficients: `[irreps_sh.dim, Σ d_in·d_out·paths]`: harmonics times this matrix gives, pair by pair,
             the matrix `[d_in, d_out·paths]` that maps components of the input to those of the output.
+        grouped: `coefficients` with columns by input type: (input m, then the rows of all its pairs).
+        slots: the pairs with their places, in the order of `pairs`.
+        rows: per input type, the number of (output m, path) that it couples to.
+        key: a text that is the same for plans with the same matrices.
     """
 
     layout_in: Layout
@@ -45,6 +60,10 @@ class CouplingPlan:
     types: list[Irrep]
     pairs: list[Pair]
     coefficients: Tensor = field(compare=False, repr=False)
+    grouped: Tensor = field(compare=False, repr=False)
+    slots: list[Slot] = field(compare=False, repr=False)
+    rows: list[int] = field(compare=False, repr=False)
+    key: str = field(compare=False, repr=False)
 
     @property
     def weight_numel(self) -> int:
@@ -64,6 +83,29 @@ class CouplingPlan:
         return [p.d_in * p.d_out * len(p.harmonics) for p in self.pairs]
 
 
+def _slots(layout_in: Layout, types: list[Irrep], pairs: list[Pair]) -> list[Slot]:
+    rows, columns = [0] * len(layout_in.types), [0] * len(types)
+    out, weights = [], 0
+    for p in pairs:
+        r, c = rows[p.i_in], columns[p.i_out]
+        rows[p.i_in] += p.d_out * len(p.harmonics)
+        columns[p.i_out] += p.numel
+        places = slice(r, rows[p.i_in]), slice(c, columns[p.i_out]), slice(weights, weights + p.numel)
+        out.append(Slot(p, *places))
+        weights += p.numel
+    return out
+
+
+def _grouped(layout_in: Layout, pairs: list[Pair], columns: list[Tensor]) -> Tensor:
+    """Return the columns of all pairs by input type: (input m, then the rows of its pairs)."""
+    out = []
+    for k, d in enumerate(layout_in.dims):
+        own = [part.unflatten(1, (d, -1)) for p, part in zip(pairs, columns) if p.i_in == k]
+        out += [torch.cat(own, dim=2).flatten(1)] if own else []
+    return torch.cat(out, dim=1)
+
+
+@lru_cache(maxsize=1024)  # equal layers share one plan, and the matrices of its harmonics
 def coupling_plan(layout_in: Layout, irreps_sh: Irreps, irreps_filter: Irreps) -> CouplingPlan:
     """Return the plan of the depthwise product of `layout_in` with harmonics, kept to `irreps_filter` and 0e.
 
@@ -91,7 +133,13 @@ def coupling_plan(layout_in: Layout, irreps_sh: Irreps, irreps_filter: Irreps) -
             if harmonics:
                 pairs.append(Pair(i_in, i_out, tuple(harmonics), ir_in.dim, ir_out.dim, layout_in.channels[i_in]))
                 columns.append(_coefficients(ir_in, ir_out, harmonics, irreps_sh))
-    return CouplingPlan(layout_in, irreps_sh, types, pairs, torch.cat(columns, dim=1))
+    rows = [0] * len(layout_in.types)
+    for p in pairs:
+        rows[p.i_in] += p.d_out * len(p.harmonics)
+    paths_of_pairs = [(str(types[p.i_out]), p.i_in, p.harmonics) for p in pairs]
+    key = f"{layout_in.canonical} x {irreps_sh} -> {paths_of_pairs}"
+    slots, grouped = _slots(layout_in, types, pairs), _grouped(layout_in, pairs, columns)
+    return CouplingPlan(layout_in, irreps_sh, types, pairs, torch.cat(columns, dim=1), grouped, slots, rows, key)
 
 
 def _coefficients(ir_in: Irrep, ir_out: Irrep, harmonics: list[int], irreps_sh: Irreps) -> Tensor:

@@ -89,7 +89,7 @@ def edge_by_edge(conv: EquiformerConv, graph: Graph, edge_weight: Tensor | None 
     message = conv.lin_src(x)[source] + conv.lin_dst(x)[target]
     product = conv.product(message, sh, conv.radial(attr))
     parts = conv.product.pairs(conv.product.plan.layout_in.split(message), conv.product.matrices(sh), conv.radial(attr))
-    score = conv.score(conv.layout_in.split(x), parts, target)
+    score = conv.score(conv.layout_in.split(x), conv.score.keys(parts), target)
     if conv.gate is None:
         value = map_product(conv.lin_value, conv.product, product)
     else:

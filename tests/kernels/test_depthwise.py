@@ -14,7 +14,9 @@ from pyg_equiformer.kernels import (
     attention_weighted_product,
     coupling_matrices,
     depthwise_product,
+    grouped_matrices,
     neighbor_table,
+    pair_matrices,
     segment_sum,
 )
 from pyg_equiformer.o3 import Blocks, CouplingPlan, Layout, coupling_plan
@@ -180,7 +182,8 @@ def test_attention_weighted_product_equals_product_then_weighted_sum(case: str, 
     alpha = random(E_ROWS, 2, seed=3, device=device)
 
     def fused(x: Tensor, sh: Tensor, alpha: Tensor) -> Tensor:
-        return flat(attention_weighted_product(plan, matrices_of(plan, sh), plan.layout_in.split(x), alpha, table))
+        matrices = [table.gather(t) for t in grouped_matrices(plan, plan.grouped.to(sh), sh)]
+        return flat(attention_weighted_product(plan, matrices, plan.layout_in.split(x), alpha, table))
 
     def reference(x: Tensor, sh: Tensor, alpha: Tensor) -> Tensor:
         blocks = dense(depthwise_product(plan, matrices_of(plan, sh), plan.layout_in.split(x), None))
@@ -220,3 +223,12 @@ def test_harmonics_stay_in_their_precision_under_autocast() -> None:
     for a, b in zip(under_autocast, coupling_matrices(plan, coefficients, sh), strict=True):
         assert a.dtype == torch.float32
         assert torch.equal(a, b)
+
+
+@every_case
+def test_grouped_matrices_hold_those_of_every_pair(case: str) -> None:
+    plan = plan_of(case)
+    sh = inputs_of(plan, "cpu")[1]
+    pairs = pair_matrices(plan, grouped_matrices(plan, plan.grouped.to(sh), sh))
+    for ours, theirs in zip(pairs, matrices_of(plan, sh), strict=True):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-14)

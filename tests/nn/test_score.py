@@ -32,7 +32,7 @@ class Scored(torch.nn.Module):
     def forward(self, x: Tensor, message: Tensor, sh: Tensor) -> Tensor:
         layout = self.product.plan.layout_in
         parts = self.product.pairs(layout.split(message), self.product.matrices(sh))
-        return self.score(layout.split(x), parts, torch.tensor(INDEX, device=x.device))
+        return self.score(layout.split(x), self.score.keys(parts), torch.tensor(INDEX, device=x.device))
 
 
 def inputs(device: str = "cpu", dtype: torch.dtype = torch.float64) -> list[Tensor]:
