@@ -75,7 +75,7 @@ class NeighborTable(NamedTuple):
         return out
 
 
-def neighbor_table(index: Tensor, num_nodes: int) -> NeighborTable | None:
+def neighbor_table(index: Tensor, num_nodes: int, masked: bool = False) -> NeighborTable | None:
     """Return the table of the edges of each target.
 
     Returns None where padding would more than quadruple the work (a few nodes of very high degree), and
@@ -84,6 +84,7 @@ def neighbor_table(index: Tensor, num_nodes: int) -> NeighborTable | None:
     Args:
         index: target of each edge [E], in any order.
         num_nodes: N.
+        masked: give `filled` even if no place is empty.
 
     Example:
         >>> neighbor_table(torch.tensor([0, 0, 2]), 3).edges
@@ -103,5 +104,5 @@ def neighbor_table(index: Tensor, num_nodes: int) -> NeighborTable | None:
     edges = ((degree.cumsum(0) - degree).unsqueeze(1) + place).clamp(max=num_edges - 1)
     if not is_sorted:
         edges = torch.argsort(index, stable=True)[edges]
-    regular = is_sorted and num_nodes * width == num_edges
+    regular = is_sorted and not masked and num_nodes * width == num_edges
     return NeighborTable(edges, None if regular else place < degree.unsqueeze(1))

@@ -1,20 +1,24 @@
 """Energies, forces and stress from a network that gives energies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..kernels import segment_sum
 from ..o3 import Blocks
+from .compiled import CompilesParts
 from .equiformer import Equiformer
+from .features import Features
 from .inputs import GraphInputs, collect_inputs
+from .precision import products_in
+from .prepare import prepare_edges, tell_sizes
 from .references import atomic_references, check_references
-from .stress import check_cells, stress_from_strain, with_strain
+from .stress import check_cells, no_strain, stress_from_strain, with_strain
 
 
-class EnergyForces(nn.Module):
+class EnergyForces(CompilesParts):
     r"""Energy, forces as its exact negative gradient, and on request stress as its derivative by the strain.
 
     .. math:: E = s \cdot \mathrm{model}(z, x) + t + \sum_i e_{z_i}, \qquad F_i = -\frac{\partial E}{\partial x_i},
@@ -96,28 +100,56 @@ class EnergyForces(nn.Module):
                 copies: list[Any] = [v.clone() if isinstance(v, Tensor) else v for v in inputs]
                 inputs = GraphInputs(*copies)
                 node_embedding = None if node_embedding is None else [b.clone() for b in node_embedding]
-        with torch.inference_mode(False), torch.enable_grad():
-            x = inputs.pos if inputs.pos.requires_grad and keep_graph else inputs.pos.detach().requires_grad_()
-            varied, variables = inputs._replace(pos=x), [x]
-            if self.stress:
-                cells = check_cells(inputs)
-                varied, strain = with_strain(varied)
-                variables.append(strain)
-            out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
-            out, features = out if return_features else (out, None)
-            energy = self.energy_scale * out.squeeze(1)
-            gradients = torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph)
+        cells = check_cells(inputs) if self.stress else None
+        compiles = self.model.compile_blocks and not return_features and not torch.compiler.is_compiling()
+        with torch.inference_mode(False):
+            if compiles:
+                inputs, features = prepare_edges(inputs, self.model.config, for_compiler=True), None
+                products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
+                energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
+            else:
+                energy, gradients, features = self._by_autograd(inputs, node_embedding, return_features, keep_graph)
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
         if reference is not None:
             energy = energy.double() + reference
         values: dict[str, Any] = {"energy": energy, "forces": -gradients[0]}
         if self.stress:
+            assert cells is not None  # checked above
             values["stress"] = stress_from_strain(gradients[1], cells)
         if features is not None:
             features = features if keep_graph else features.detach()
             values |= {"features": features.nodes, "edges": features.edges}
         return values
+
+    def _by_autograd(
+        self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, keep_graph: bool
+    ) -> tuple[Tensor, Sequence[Tensor], Features | None]:
+        """Return energy, gradients by positions and strain, and features."""
+        with torch.enable_grad():
+            x = inputs.pos if inputs.pos.requires_grad and keep_graph else inputs.pos.detach().requires_grad_()
+            varied, variables = inputs._replace(pos=x), [x]
+            if self.stress:
+                variables.append(no_strain(inputs).requires_grad_())
+                varied = with_strain(varied, variables[1])
+            out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
+            out, features = out if return_features else (out, None)
+            energy = self.energy_scale * out.squeeze(1)
+            return energy, torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph), features
+
+    def _gradients(self, inputs: GraphInputs, node_embedding: Blocks | None) -> tuple[Tensor, ...]:
+        """Return energy and gradients by positions and strain, in a form that one graph can hold."""
+        tell_sizes(inputs)
+
+        def total(pos: Tensor, strain: Tensor) -> tuple[Tensor, Tensor]:
+            varied = inputs._replace(pos=pos)
+            out = self.model(with_strain(varied, strain) if self.stress else varied, node_embedding=node_embedding)
+            energy = self.energy_scale * out.squeeze(1)
+            return energy.sum(), energy
+
+        by = (0, 1) if self.stress else (0,)
+        gradients, energy = torch.func.grad(total, argnums=by, has_aux=True)(inputs.pos, no_strain(inputs))
+        return energy, *gradients
 
     def reference_energy(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor | None:
         """Return shift and atomic energies summed per graph [B] in eV, float64; None if there are none."""

@@ -3,67 +3,30 @@
 from typing import Any, Literal, get_args
 
 import torch
-from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from ..conv import EdgeDegreeEmbedding, EquiformerConv
-from ..kernels import EngineKind, check_engine, neighbor_table, recompute_with, segment_sum
-from ..neighbors import mirror_order, radius_graph
+from ..kernels import EngineKind, check_engine, recompute_with, segment_sum
+from ..neighbors import radius_graph
 from ..nn import Couplings, EquivariantDropout, EquivariantNorm
-from ..o3 import Blocks, Layout
+from ..o3 import Blocks
+from .atom_embedding import AtomEmbedding
 from .block import EquiformerBlock
+from .compiled import CompilesParts
 from .config import EquiformerConfig
 from .features import Features, add_blocks
-from .geometry import EdgeGeometry, check_positions
+from .geometry import EdgeGeometry
 from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
+from .precision import PrecisionKind, check_precision, products_in, weight_dtype
+from .prepare import prepare_edges
 from .presets import preset_config
 from .reversible import reversible_blocks
 
 CheckpointKind = Literal["none", "tensor_product", "block"]
 
 
-class AtomEmbedding(nn.Module):
-    """A learned 0e vector for each element the model knows.
-
-    Shapes:
-        z [N], atomic numbers → blocks of irreps_out for N atoms (zero but for 0e)
-
-    Raises:
-        ValueError: for an element that is not among `elements`.
-    """
-
-    def __init__(self, elements: tuple[int, ...], irreps_out: Irreps | str) -> None:
-        super().__init__()
-        self.elements = elements
-        self.layout_out = Layout(irreps_out)
-        self.weight = nn.Parameter(torch.empty(len(elements), self.layout_out.channels[0]))
-        self.bias = nn.Parameter(torch.empty(self.layout_out.channels[0]))
-        row = torch.full((max(elements) + 1,), -1)
-        row[list(elements)] = torch.arange(len(elements))
-        self.register_buffer("row", row, persistent=False)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, z: Tensor) -> Blocks:
-        row: Tensor = self.get_buffer("row")
-        if not torch.compiler.is_compiling() and z.numel():
-            known = (z >= 0) & (z < row.shape[0])
-            known &= row[torch.where(known, z, 0)] >= 0
-            if not bool(known.all()):
-                unknown = sorted(set(z[~known].tolist()))
-                raise ValueError(
-                    f"the model does not know the elements Z = {unknown}; it knows {_ranges(self.elements)}"
-                )
-        scalars = self.weight.index_select(0, row[z]) + self.bias
-        sizes = zip(self.layout_out.dims[1:], self.layout_out.channels[1:])
-        return [scalars.unsqueeze(1), *(scalars.new_zeros(z.shape[0], d, c) for d, c in sizes)]
-
-
-class Equiformer(nn.Module):
+class Equiformer(CompilesParts):
     r"""Equiformer: equivariant graph attention transformer for atomistic graphs (arXiv 2206.11990).
 
     Args:
@@ -73,6 +36,14 @@ class Equiformer(nn.Module):
             gradients stay the same, those of forces too. Changed later by `set_checkpoint`; no part of a saved model.
         engine: who computes the tensor products: "auto", "torch", "reference", "triton", "aligned", "cuequivariance" or
             "openequivariance", see `kernels.engines`. Changed later by `set_engine`; no part of a saved model.
+        compile: run the blocks through `torch.compile` with dynamic shapes, one graph for graphs of all sizes; the
+            first steps take minutes. With `EnergyForces` energy and forces are one compiled graph. Where positions
+            have gradients otherwise, blocks run as they are: compiled code cannot be differentiated twice. Changed
+            later by `set_compile`; no part of a saved model.
+        precision: "float64"; "float32"; "tf32", float32 with TF32 products (NVIDIA GPUs; a setting of PyTorch for the
+            whole process); or "bf16", float32 with bfloat16 products summed in float32, geometry and the last step
+            excepted. None: as the weights and PyTorch are. Positions have the precision of the weights. Changed later
+            by `set_precision`; no part of a saved model.
 
     Shapes:
         - z [N]: atomic numbers; pos [N, 3] in Å; batch [N]: graph of each atom (None: one graph). Or a PyG
@@ -103,6 +74,8 @@ class Equiformer(nn.Module):
         *,
         checkpoint: CheckpointKind = "none",
         engine: EngineKind = "auto",
+        compile: bool = False,
+        precision: PrecisionKind | None = None,
     ) -> None:
         super().__init__()
         self.config = c = config if config is not None else EquiformerConfig()
@@ -132,6 +105,8 @@ class Equiformer(nn.Module):
             self.head = ScalarHead(c.irreps_feature, c.num_outputs)
         self.set_checkpoint(checkpoint)
         self.set_engine(engine)
+        self.set_compile(compile)
+        self.set_precision(precision)
 
     def set_checkpoint(self, checkpoint: CheckpointKind) -> None:
         """Choose what is computed again instead of stored, see the class.
@@ -159,6 +134,20 @@ class Equiformer(nn.Module):
             if isinstance(module, EquiformerConv):
                 module.engine = self.engine
 
+    def set_compile(self, compile: bool) -> None:
+        """Choose whether `torch.compile` is used, see the class."""
+        self.compile_blocks = bool(compile)
+
+    def set_precision(self, precision: PrecisionKind | None) -> None:
+        """Choose the precision of weights and products, see the class.
+
+        Raises:
+            ValueError: for an unknown one.
+        """
+        self.precision = check_precision(precision)
+        if precision is not None:
+            self.to(weight_dtype(precision))
+
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "Equiformer":
         """Return a new model with the settings of a preset, some changed: `from_preset("small", heads=2)`."""
@@ -184,6 +173,10 @@ class Equiformer(nn.Module):
         return_features: bool = False,
     ) -> Any:
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        with products_in(self.precision, inputs.pos.device):
+            return self._run(inputs, node_embedding, return_features)
+
+    def _run(self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool) -> Any:
         x, edges = self.encode(inputs)
         if node_embedding is not None:
             x = add_blocks(x, node_embedding, self.embed.layout_out)
@@ -203,8 +196,15 @@ class Equiformer(nn.Module):
 
     def _block(self, block: nn.Module, x: Blocks, edges: dict[str, Any], graphs: dict[str, Any]) -> Blocks:
         """Return the features after a block, which is stored or not. Compiled code decides that by itself."""
+        out: Blocks
+        # What is compiled by itself cannot be differentiated twice, as training on forces does; see `EnergyForces`.
+        twice = torch.is_grad_enabled() and edges["edge_sh"].requires_grad
+        if self.compile_blocks and not torch.compiler.is_compiling() and not twice:
+            # Each makes its own couplings: a graph does not write into objects outside of it.
+            out = self.compiled(block._call_impl)(x, **{**edges, "couplings": None}, **graphs)
+            return out
         if self.checkpoint != "block" or torch.compiler.is_compiling():
-            out: Blocks = block(x, **edges, **graphs)
+            out = block(x, **edges, **graphs)
             return out
         names = [k for k in ("edge_sh", "edge_attr", "edge_weight") if edges[k] is not None]
 
@@ -217,38 +217,31 @@ class Equiformer(nn.Module):
     def encode(self, inputs: GraphInputs) -> tuple[Blocks, dict[str, Any]]:
         """Return the first node features, and all that the blocks need to know of the edges."""
         c = self.config
-        check_positions(inputs.pos)
         if inputs.pos.dtype != self.embed.weight.dtype and not torch.is_autocast_enabled(inputs.pos.device.type):
             raise ValueError(
                 f"pos is {inputs.pos.dtype} but the weights are {self.embed.weight.dtype}; "
                 "convert one of them with .float() or .double()"
             )
-        edge_index = inputs.edge_index
-        if edge_index is None:
+        inputs = prepare_edges(inputs, c, for_compiler=self.compile_blocks)
+        edge_index, num_atoms = inputs.edge_index, inputs.pos.shape[0]
+        if edge_index is None:  # compiled by the caller, from bare positions
             edge_index = radius_graph(inputs.pos, c.cutoff, inputs.batch)
-        num_atoms, compiling = inputs.pos.shape[0], torch.compiler.is_compiling()
-        order = None
-        if inputs.edge_attr is None and inputs.edge_shift is None and not compiling:
-            order = mirror_order(edge_index, num_atoms)
-        if order is not None:
-            edge_index = edge_index.index_select(1, order)
         geometry = self.geometry.features(inputs.pos, edge_index, inputs.edge_shift)
         # The radial networks see each pair of atoms once.
-        radial = geometry.radial if order is None else geometry.radial[: len(order) // 2]
+        radial = geometry.radial[: edge_index.shape[1] // 2] if inputs.mirrored else geometry.radial
         if inputs.edge_attr is not None:
             radial = torch.cat([radial, inputs.edge_attr.to(radial.dtype)], dim=1)
-        table = inputs.table if compiling else neighbor_table(edge_index[1], num_atoms)
         edges: dict[str, Any] = {
             "edge_index": edge_index,
             "edge_sh": geometry.sh,
             "edge_attr": radial,
             "edge_weight": geometry.envelope if c.envelope == "polynomial" else None,
-            "table": table,
-            "mirrored": order is not None,
+            "table": inputs.table,
+            "mirrored": inputs.mirrored,
         }
         x = self.embed(inputs.z)
         y = self.edge_degree(**edges, num_nodes=num_atoms)
-        edges["couplings"] = Couplings(geometry.sh, table)
+        edges["couplings"] = Couplings(geometry.sh, inputs.table)
         return [a + b for a, b in zip(x, y)], edges
 
     def _finish(self, out: Tensor, inputs: GraphInputs) -> Tensor:
@@ -266,14 +259,3 @@ class Equiformer(nn.Module):
             f"{type(self).__name__}({c.num_layers} blocks of {c.irreps}, {c.heads} heads, attention={c.attention!r}, "
             f"message={c.message!r}, cutoff={c.cutoff} Å, output={c.output!r}, {weights:,} weights)"
         )
-
-
-def _ranges(numbers: tuple[int, ...]) -> str:
-    """Return sorted numbers as ranges: "1-8, 16"."""
-    out: list[list[int]] = []
-    for n in sorted(numbers):
-        if out and out[-1][1] == n - 1:
-            out[-1][1] = n
-        else:
-            out.append([n, n])
-    return ", ".join(f"{a}-{b}" if a < b else str(a) for a, b in out)

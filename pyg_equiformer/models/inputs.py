@@ -12,7 +12,10 @@ from .config import EquiformerConfig
 
 
 class GraphInputs(NamedTuple):
-    """Inputs of a model: see `Equiformer`, which takes them in place of z too, then without checks."""
+    """Inputs of a model: see `Equiformer`, which takes them in place of z too, then without checks.
+
+    The last fields are filled by `prepare_edges`.
+    """
 
     z: Tensor
     pos: Tensor
@@ -23,6 +26,8 @@ class GraphInputs(NamedTuple):
     edge_shift: Tensor | None
     cell: Tensor | None = None
     table: NeighborTable | None = None
+    mirrored: bool = False
+    prepared: bool = False
 
 
 def collect_inputs(

@@ -22,18 +22,20 @@ def check_cells(inputs: GraphInputs) -> Tensor:
     return inputs.cell.to(inputs.pos)
 
 
-def with_strain(inputs: GraphInputs) -> tuple[GraphInputs, Tensor]:
-    r"""Return the inputs under a strain of zero, to which a gradient flows.
+def no_strain(inputs: GraphInputs) -> Tensor:
+    """Return the strain zero of each graph [B, 3, 3]."""
+    return inputs.pos.new_zeros(inputs.num_graphs, 3, 3)
+
+
+def with_strain(inputs: GraphInputs, strain: Tensor) -> GraphInputs:
+    r"""Return the inputs under a strain, to which a gradient flows.
 
     .. math:: x_i \to x_i (1 + \tfrac{1}{2}(\epsilon + \epsilon^T)), \qquad s_{ij} \to s_{ij} (1 + \ldots)
 
     Args:
         inputs: positions [N, 3] and shifts of the edges [E, 3] in Å.
-
-    Returns:
-        the inputs, and the strain ε [B, 3, 3].
+        strain: ε [B, 3, 3].
     """
-    strain = inputs.pos.new_zeros(inputs.num_graphs, 3, 3).requires_grad_()
     symmetric = (strain + strain.transpose(1, 2)) / 2
 
     def deform(x: Tensor, graph: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ def with_strain(inputs: GraphInputs) -> tuple[GraphInputs, Tensor]:
     if shift is not None:
         assert inputs.edge_index is not None  # checked with the inputs
         shift = deform(shift, inputs.batch.index_select(0, inputs.edge_index[1]))
-    return inputs._replace(pos=deform(inputs.pos, inputs.batch), edge_shift=shift), strain
+    return inputs._replace(pos=deform(inputs.pos, inputs.batch), edge_shift=shift)
 
 
 def stress_from_strain(gradient: Tensor, cell: Tensor) -> Tensor:

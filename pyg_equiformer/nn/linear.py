@@ -72,7 +72,8 @@ class Linear(IrrepsModule):
                 y = x[0].new_zeros(*x[0].shape[:-2], d, mul)
                 y = y if bias is None else y + bias
             else:
-                y = nn.functional.linear(x[source], self.types.weight[name].t(), bias)
+                y = x[source] @ self.types.weight[name]
+                y = y if bias is None else y + bias
             out.append(y)
         return out
 

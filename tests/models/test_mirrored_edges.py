@@ -41,7 +41,7 @@ def test_energy_forces_and_gradients_are_those_of_directed_edges(
     results = []
     for mirrored in (True, False):
         if not mirrored:
-            monkeypatch.setattr("pyg_equiformer.models.equiformer.mirror_order", lambda *_: None)
+            monkeypatch.setattr("pyg_equiformer.models.prepare.mirror_order", lambda *_: None)
         model = model_of(**settings)
         out = EnergyForces(model)(Z, POS)
         energy = model(Z, POS)

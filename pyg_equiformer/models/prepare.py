@@ -1,0 +1,52 @@
+"""What a network needs to know of a graph before anything is differentiated: its edges, their order, their table."""
+
+import torch
+
+from ..kernels import neighbor_table
+from ..neighbors import mirror_order, radius_graph
+from .config import EquiformerConfig
+from .geometry import check_positions
+from .inputs import GraphInputs
+
+
+def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: bool = False) -> GraphInputs:
+    """Return inputs with edges, mirrored if they come in pairs, and the table of the edges of each atom.
+
+    All that depends on the values of positions and indices happens here, so that what follows can be compiled.
+
+    Args:
+        inputs: as collected; returned as they are if they were prepared before.
+        config: of the network.
+        for_compiler: leave out what only some graphs allow (mirrored edges, a table without empty places), so that
+            compiled code meets one case.
+
+    Raises:
+        ValueError: for positions that are not finite.
+    """
+    if inputs.prepared or torch.compiler.is_compiling():
+        return inputs
+    check_positions(inputs.pos)
+    edge_index, num_atoms = inputs.edge_index, inputs.pos.shape[0]
+    if edge_index is None:
+        edge_index = radius_graph(inputs.pos, config.cutoff, inputs.batch)
+    mirrored = False
+    if inputs.edge_attr is None and inputs.edge_shift is None and not for_compiler:
+        order = mirror_order(edge_index, num_atoms)
+        if order is not None:
+            mirrored, edge_index = True, edge_index.index_select(1, order)
+    table = neighbor_table(edge_index[1], num_atoms, masked=for_compiler)
+    return inputs._replace(edge_index=edge_index, table=table, mirrored=mirrored, prepared=True)
+
+
+def tell_sizes(inputs: GraphInputs) -> None:
+    """Tell a compiler which sizes of prepared inputs are one and the same, which it must not take for a coincidence."""
+    atoms = inputs.pos.shape[0]
+    torch._check(inputs.z.shape[0] == atoms)
+    torch._check(inputs.batch.shape[0] == atoms)
+    if inputs.table is not None and inputs.table.filled is not None:
+        torch._check(inputs.table.edges.shape[0] == atoms)
+        torch._check(inputs.table.filled.shape[0] == atoms)
+        torch._check(inputs.table.filled.shape[1] == inputs.table.edges.shape[1])
+    for value in (inputs.edge_shift, inputs.edge_attr):
+        if value is not None and inputs.edge_index is not None:
+            torch._check(value.shape[0] == inputs.edge_index.shape[1])
