@@ -295,7 +295,7 @@ class EquiformerConv(MessagePassing):
                 keys, value = map_product(product.plan, matrices, edges, self.radial(edge_attr), linears)
                 return keys, value
             sizes = [pair.numel for pair in product.plan.pairs]
-            parts = product.pairs(edges, matrices, self.radial.pieces(edge_attr, sizes))
+            parts = product.pairs(edges, couplings.pairs(product), self.radial.pieces(edge_attr, sizes))
         return self.score.keys(parts), parts if self.gate is None else self.lin_gate(parts)
 
     def message(
@@ -313,7 +313,7 @@ class EquiformerConv(MessagePassing):
         if table is not None:
             return alpha, value
         if self.gate is not None:
-            value = self.value_product.pairs(value, couplings.of(self.value_product))
+            value = self.value_product.pairs(value, couplings.pairs(self.value_product))
         value = self.lin_value(value, None if self.gate is None else self.value_weight)
         weight = rearrange(alpha, "e h -> e 1 h 1")
         heads = [weight * rearrange(v, "e m (h c) -> e m h c", h=self.heads) for v in value]

@@ -1,7 +1,7 @@
 """The depthwise tensor product and its sums over edges, as a few batched matrix products."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -57,7 +57,16 @@ def grouped_matrices(plan: CouplingPlan, grouped: Tensor, edge_sh: Tensor) -> li
 
 def pair_matrices(plan: CouplingPlan, matrices: list[Tensor]) -> list[Tensor]:
     """Return the matrices of each pair, as `coupling_matrices` gives them, from grouped ones."""
-    return [matrices[s.pair.i_in][:, :, s.rows] for s in plan.slots]
+    return _by_pair(plan, matrices, dim=2)
+
+
+def _by_pair(plan: CouplingPlan, tensors: list[Tensor], dim: int) -> list[Tensor]:
+    """Cut the rows of each input type into those of its pairs; splits, whose gradient is one concatenation."""
+    pieces = []
+    for k, x in enumerate(tensors):
+        sizes = [s.rows.stop - s.rows.start for s in plan.slots if s.pair.i_in == k]
+        pieces.append(iter(torch.split(x, sizes, dim=dim)) if sizes else iter(()))
+    return [next(pieces[s.pair.i_in]) for s in plan.slots]
 
 
 def depthwise_product(
@@ -96,7 +105,7 @@ def _weighted(x: Tensor, w: Tensor) -> Tensor:
     """Return x times w, whose rows may serve each half of x."""
     if x.shape[0] == w.shape[0]:
         return x * w
-    return (x.unflatten(0, (-1, w.shape[0])) * w).flatten(0, 1)
+    return x * torch.cat([w, w])
 
 
 def attention_weighted_product(
@@ -115,15 +124,40 @@ def attention_weighted_product(
     alpha = table.gather(alpha, masked=True)
     coupled = []
     for t, block in zip(matrices, x):
-        weighted = t.to(alpha.dtype).unsqueeze(3) * rearrange(alpha, "n k h -> n k 1 h 1")
-        left = rearrange(weighted, "n k i h r -> n (k i) (h r)")
+        left = rearrange(_by_head(t.to(alpha.dtype), alpha), "n k i h r -> n (k i) (h r)")
         right = rearrange(table.gather(block), "n k i c -> n (k i) c").to(left.dtype)
         coupled.append(torch.bmm(left.transpose(1, 2), right).unflatten(1, (heads, t.shape[3])))
     out: list[list[Tensor]] = [[] for _ in plan.channels_out]
-    for s in plan.slots:
-        rows = coupled[s.pair.i_in][:, :, s.rows]
+    for s, rows in zip(plan.slots, _by_pair(plan, coupled, dim=2)):
         out[s.pair.i_out].append(rearrange(rows, "n h (m p) c -> n h m (p c)", m=s.pair.d_out))
     return out
+
+
+def _by_head(t: Tensor, alpha: Tensor) -> Tensor:
+    """Return t [N, K, i, r] times alpha [N, K, H], [N, K, i, H, r]."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return t.unsqueeze(3) * rearrange(alpha, "n k h -> n k 1 h 1")
+    out: Tensor = _ByHead.apply(t, alpha)
+    return out
+
+
+class _ByHead(torch.autograd.Function):
+    """The product of `_by_head`, with sums in its gradient that processors are fast at."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, alpha: Tensor) -> Tensor:
+        ctx.save_for_backward(t, alpha)
+        return t.unsqueeze(3) * rearrange(alpha, "n k h -> n k 1 h 1")
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        t, alpha = ctx.saved_tensors
+        by_t = by_alpha = None
+        if ctx.needs_input_grad[0]:
+            by_t = (grad * rearrange(alpha, "n k h -> n k 1 h 1")).sum(3)
+        if ctx.needs_input_grad[1]:
+            by_alpha = ((grad * t.unsqueeze(3)) @ grad.new_ones(grad.shape[-1])).sum(2)
+        return by_t, by_alpha
 
 
 def attention_sum(value: list[Part], alpha: Tensor, table: NeighborTable) -> list[Tensor]:

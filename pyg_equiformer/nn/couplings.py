@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..kernels import NeighborTable
+from ..kernels import NeighborTable, pair_matrices
 from .depthwise_tensor_product import DepthwiseTensorProduct
 
 
@@ -24,6 +24,7 @@ class Couplings:
     def __init__(self, edge_sh: Tensor, table: NeighborTable | None = None) -> None:
         self.edge_sh, self.table = edge_sh, table
         self._made: dict[str, list[Tensor]] = {}
+        self._pairs: dict[str, list[Tensor]] = {}
         self._gathered: dict[str, list[Tensor]] = {}
 
     def of(self, product: DepthwiseTensorProduct) -> list[Tensor]:
@@ -32,6 +33,13 @@ class Couplings:
         if key not in self._made:
             self._made[key] = product.matrices(self.edge_sh)
         return self._made[key]
+
+    def pairs(self, product: DepthwiseTensorProduct) -> list[Tensor]:
+        """Return the matrices of a product pair by pair, see `kernels.pair_matrices`."""
+        key = product.plan.key
+        if key not in self._pairs:
+            self._pairs[key] = pair_matrices(product.plan, self.of(product))
+        return self._pairs[key]
 
     def gathered(self, product: DepthwiseTensorProduct) -> list[Tensor]:
         """Return the matrices of a product in the order of the table, per input type [N, K, d_in, R]."""

@@ -61,8 +61,8 @@ class DepthwiseTensorProduct(nn.Module):
     def pairs(
         self, x: Blocks, matrices: list[Tensor], weight: Tensor | Sequence[Tensor] | None = None
     ) -> list[list[Part]]:
-        """Return the product pair by pair, see `kernels.depthwise_product`."""
-        return depthwise_product(self.plan, pair_matrices(self.plan, matrices), x, weight)
+        """Return the product pair by pair, see `kernels.depthwise_product`; the matrices are those of pairs too."""
+        return depthwise_product(self.plan, matrices, x, weight)
 
     def by_engine(self, name: str, message: Message, edge_sh: Tensor, weight: Tensor | None) -> list[list[Part]]:
         """Return the product pair by pair from the engine of that name, see `kernels.engines`."""
@@ -71,7 +71,8 @@ class DepthwiseTensorProduct(nn.Module):
         return parts
 
     def forward(self, x: Tensor, edge_sh: Tensor, weight: Tensor | None = None) -> Tensor:
-        parts = self.pairs(self.plan.layout_in.split(x), self.matrices(edge_sh), weight)
+        matrices = pair_matrices(self.plan, self.matrices(edge_sh))
+        parts = self.pairs(self.plan.layout_in.split(x), matrices, weight)
         dense = [[u.dense() if isinstance(u, Outer) else u for u in pieces] for pieces in parts]
         return self.layout_out.join([torch.cat(pieces, dim=-1) for pieces in dense])
 

@@ -168,9 +168,10 @@ class PathLinear(nn.Module):
             if not pieces:
                 y = alpha_sum.new_zeros(alpha_sum.shape[0], d, mul)
             else:
-                u = torch.cat(pieces, dim=-1)
-                rows = rearrange(self._matrix(name, source, path_weight)[: u.shape[-1]], "k (h c) -> k h c", h=heads)
-                y = rearrange(torch.einsum("nhmk,khc->nmhc", u, rows), "n m h c -> n m (h c)")
+                # Heads in front, which concatenating does on the way: one matrix product per head then.
+                u = torch.cat([piece.transpose(0, 1) for piece in pieces], dim=-1)
+                rows = rearrange(self._matrix(name, source, path_weight)[: u.shape[-1]], "k (h c) -> h k c", h=heads)
+                y = rearrange(torch.bmm(u.flatten(1, 2), rows), "h (n m) c -> n m (h c)", m=d)
             if name == "0e" and self.types.bias is not None:
                 share = rearrange(alpha_sum, "n h -> n h 1") * rearrange(self.types.bias, "(h c) -> h c", h=heads)
                 y = y + rearrange(share, "n h c -> n 1 (h c)")

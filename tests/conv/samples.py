@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyg_equiformer import EquiformerConv
+from pyg_equiformer.kernels import pair_matrices
 from pyg_equiformer.nn import DepthwiseTensorProduct, Linear, PathLinear
 from pyg_equiformer.o3 import Layout, SphericalHarmonics
 
@@ -88,7 +89,8 @@ def edge_by_edge(conv: EquiformerConv, graph: Graph, edge_weight: Tensor | None 
     x, (source, target), sh, attr = graph
     message = conv.lin_src(x)[source] + conv.lin_dst(x)[target]
     product = conv.product(message, sh, conv.radial(attr))
-    parts = conv.product.pairs(conv.product.plan.layout_in.split(message), conv.product.matrices(sh), conv.radial(attr))
+    matrices = pair_matrices(conv.product.plan, conv.product.matrices(sh))
+    parts = conv.product.pairs(conv.product.plan.layout_in.split(message), matrices, conv.radial(attr))
     score = conv.score(conv.layout_in.split(x), conv.score.keys(parts), target)
     if conv.gate is None:
         value = map_product(conv.lin_value, conv.product, product)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.autograd import gradgradcheck
 
-from pyg_equiformer.kernels import segment_sum
+from pyg_equiformer.kernels import pair_matrices, segment_sum
 from pyg_equiformer.nn import DepthwiseTensorProduct, Linear, PathLinear
 from pyg_equiformer.testing import assert_equivariant
 
@@ -113,7 +113,7 @@ def product() -> DepthwiseTensorProduct:
 @pytest.fixture
 def parts(product: DepthwiseTensorProduct) -> list[list]:
     x, sh = torch.randn(6, 9, dtype=torch.float64), torch.randn(6, 9, dtype=torch.float64)
-    return product.pairs(product.plan.layout_in.split(x), product.matrices(sh))
+    return product.pairs(product.plan.layout_in.split(x), pair_matrices(product.plan, product.matrices(sh)))
 
 
 def dense(parts: list[list]) -> list[Tensor]:
@@ -138,7 +138,7 @@ def test_path_linear_equals_linear_on_the_concatenated_product(
 def test_path_weights_multiply_the_channels_of_the_product(product: DepthwiseTensorProduct) -> None:
     path = perturbed(PathLinear(product.plan, IRREPS_OUT))
     x = product.plan.layout_in.split(torch.randn(6, 9, dtype=torch.float64))
-    matrices = product.matrices(torch.randn(6, 9, dtype=torch.float64))
+    matrices = pair_matrices(product.plan, product.matrices(torch.randn(6, 9, dtype=torch.float64)))
     weight = torch.randn(product.weight_numel, dtype=torch.float64)
     with_weight = path(product.pairs(x, matrices, weight.expand(6, -1)))
     for a, b in zip(path(product.pairs(x, matrices), weight), with_weight, strict=True):

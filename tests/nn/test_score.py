@@ -5,6 +5,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor
 
+from pyg_equiformer.kernels import pair_matrices
 from pyg_equiformer.nn import SCORES, DepthwiseTensorProduct, MLPScore
 from pyg_equiformer.o3 import Layout
 from pyg_equiformer.testing import assert_equivariant
@@ -31,7 +32,8 @@ class Scored(torch.nn.Module):
 
     def forward(self, x: Tensor, message: Tensor, sh: Tensor) -> Tensor:
         layout = self.product.plan.layout_in
-        parts = self.product.pairs(layout.split(message), self.product.matrices(sh))
+        matrices = pair_matrices(self.product.plan, self.product.matrices(sh))
+        parts = self.product.pairs(layout.split(message), matrices)
         return self.score(layout.split(x), self.score.keys(parts), torch.tensor(INDEX, device=x.device))
 
 
@@ -59,7 +61,9 @@ def test_dot_score_is_the_scaled_dot_product_of_query_and_key_by_degree(device: 
     x, message, sh = inputs(device)
     product = scored.product
     query = scored.score.query(x)
-    key_blocks = scored.score.key(product.pairs(product.plan.layout_in.split(message), product.matrices(sh)))
+    key_blocks = scored.score.key(
+        product.pairs(product.plan.layout_in.split(message), pair_matrices(product.plan, product.matrices(sh)))
+    )
     key = Layout(scored.score.key.irreps_out).join(key_blocks)
     expected = torch.zeros(5, HEADS, dtype=torch.float64, device=device)
     start = 0
