@@ -156,7 +156,9 @@ class _ByHead(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_t = (grad * rearrange(alpha, "n k h -> n k 1 h 1")).sum(3)
         if ctx.needs_input_grad[1]:
-            by_alpha = ((grad * t.unsqueeze(3)) @ grad.new_ones(grad.shape[-1])).sum(2)
+            # As the gradient of the product that follows lies in memory.
+            g = rearrange(grad, "n k i h r -> n h r k i") * rearrange(t, "n k i r -> n 1 r k i")
+            by_alpha = g.sum(2).sum(-1).transpose(1, 2)
         return by_t, by_alpha
 
 
