@@ -19,18 +19,48 @@ COLUMNS = ("energy_mae", "forces_mae", "energy_rmse", "forces_rmse", "stress_mae
 
 def main() -> None:
     results = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((HERE / "results").glob("*.json"))]
+    speeds = [r for r in results if isinstance(r.get("results"), list) and "preset" in r.get("settings", {})]
     results = [r for r in results if "task" in r]
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
     for name, table in (
         ("gpu", _table([r for r in results if _on_gpu(r)], GPU_TASKS)),
         ("cpu", _table([r for r in results if not _on_gpu(r)])),
+        ("speed", _speed(speeds)),
     ):
         text = re.sub(
             f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL
         )
     readme.write_text(text, encoding="utf-8")
     _draw(results)
+
+
+def _speed(found: list[dict[str, Any]]) -> str:
+    """Rows of the runs of `pyg-equiformer bench`: times and peak memory, beside ours on as many molecules."""
+    lines = [
+        "| network | who | batch | forward | training step | memory of a step | machine |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in sorted(found, key=lambda r: (r["machine"]["device"], r["settings"]["preset"])):
+        m = run["machine"]
+        where = m.get("gpu") or f"{m['processor']}, {m['threads']} threads"
+        for row in run["results"]:
+            if "error" in row["forward"] or "error" in row["step"]:
+                continue
+            base = next(r for r in run["results"] if r["molecules"] == row["molecules"])
+            cells = []
+            for task in ("forward", "step"):
+                ratio = row[task]["median"] / base[task]["median"]
+                cells.append(f"{row[task]['median']:.3g} s" + ("" if row is base else f" ({ratio:.1f}×)"))
+            memory, ours = (r["step"].get("memory", {}).get("bytes") for r in (row, base))
+            cells.append(
+                "–" if not memory else f"{memory / 1e9:.2g} GB" + ("" if row is base else f" ({memory / ours:.1f}×)")
+            )
+            name = f"**{row['peer']}**" if row["name"] == "pyg_equiformer" else row["peer"]
+            lines.append(
+                f"| {run['settings']['preset']} | {name} | {row['molecules']} | {' | '.join(cells)} | {where} |"
+            )
+    return "\n".join(lines) + "\n"
 
 
 def _on_gpu(result: dict[str, Any]) -> bool:
@@ -60,7 +90,7 @@ def _own(task: str, result: dict[str, Any]) -> str:
     shown = ", ".join(f"{_word(key)} {format_metric(test[key])}" for key in COLUMNS if key in test)
     where = f"{run['hardware']['processor']}, {run['threads']} thread{'s' * (run['threads'] > 1)}"
     if run["device"].startswith("cuda"):
-        where = run["hardware"].get("gpu", "GPU")
+        where = " and ".join(run["hardware"].get("gpus", ["GPU"]))
     name = f"**pyg_equiformer**, `{config['network']}`, seed {config['seed']}"
     time = f"{run['wall_time']['value'] / 60:.0f} min, {run['steps']:,} steps"
     return f"| {task} | {name} | {run['training_structures']} | {shown} | {time} | {where} |"

@@ -136,7 +136,8 @@ def _ours(config: EquiformerConfig, variant: Variant, label: str | None = None) 
 def _check_served(peer: Peer, system: System, device: torch.device) -> None:
     """Raise `Unavailable` where another engine would silently do the work of the one that was asked for."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", EngineWarning)
+        # Other warnings of an engine, that it is untested say, are no reason to leave it out.
+        warnings.filterwarnings("error", message=".*taking 'torch'", category=EngineWarning)
         try:
             with torch.no_grad():
                 peer.predict(system.to(device), False)

@@ -125,7 +125,7 @@ def build(config: TrainConfig, targets: tuple[Target, ...], statistics: Statisti
             f"the network {config.network!r} does not know the elements Z = {unknown} of the training set; give "
             f"model.elements={list(statistics.elements)} or another network"
         )
-    network = Equiformer(settings, checkpoint=config.checkpoint)
+    network = Equiformer(settings, checkpoint=config.checkpoint, engine=config.engine, compile=config.compile)
     make = _potential if is_energy_family(targets) else _properties
     model, scales, references = make(config, targets, statistics, network)
     terms = loss_terms(targets, scales, config.weight, config.loss, config.energy_per_atom)

@@ -15,6 +15,7 @@ Averages = Literal["data", "preset"]
 Reference = Literal["auto", "elements", "mean", "none"]
 Scale = Literal["auto", "forces", "spread", "none"]
 CheckpointKind = Literal["none", "tensor_product", "block"]
+EngineKind = Literal["auto", "torch", "reference", "triton", "aligned", "cuequivariance", "openequivariance"]
 Precision = Literal["float32", "tf32", "bf16", "float64"]
 DenoisingKind = Literal["none", "noisy_nodes", "dens"]
 Selection = Literal["last", "best"]
@@ -74,6 +75,8 @@ class TrainConfig:
         precision: `"float32"`, `"tf32"` (float32 with faster products), `"bf16"` (products in bfloat16) or `"float64"`.
         checkpoint: what is computed again instead of stored, to save memory: `"none"`, `"tensor_product"` or `"block"`,
             see `Equiformer`.
+        engine: who computes the tensor products, see `Equiformer`.
+        compile: run the network through `torch.compile`, see `Equiformer`; the first steps take minutes.
         devices: devices per node, or "auto".
         nodes: number of nodes.
         threads: CPU threads of PyTorch, or None for its own choice. For batches as small as the sample's, two
@@ -132,6 +135,8 @@ class TrainConfig:
     noise_weight: float = 5.0
     precision: Precision = "float32"
     checkpoint: CheckpointKind = "none"
+    engine: EngineKind = "auto"
+    compile: bool = False
     devices: int | Literal["auto"] = 1
     nodes: int = 1
     threads: int | None = 1
@@ -221,6 +226,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "scale": get_args(Scale),
     "precision": get_args(Precision),
     "checkpoint": get_args(CheckpointKind),
+    "engine": get_args(EngineKind),
     "denoising": get_args(DenoisingKind),
     "select": get_args(Selection),
 }

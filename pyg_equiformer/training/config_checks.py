@@ -61,6 +61,7 @@ def check_settings(config: "TrainConfig") -> None:
         "max_time", config.max_time is None or (_number(config.max_time) and config.max_time > 0), "seconds > 0 or None"
     )
     check("energy_per_atom", isinstance(config.energy_per_atom, bool), "true or false")
+    check("compile", isinstance(config.compile, bool), "true or false")
     _check_choices(config, check)
     if config.epochs is None and config.max_time is None:
         raise ValueError("epochs and max_time are both None, expected at least one end of the run")

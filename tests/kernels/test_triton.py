@@ -89,4 +89,4 @@ sys.modules["triton"] = None
 from pyg_equiformer.kernels.engines import engine_module
 print(engine_module("triton").refusal(plan, torch.device("cpu"), torch.float32))
 """
-    assert 'pip install "pyg_equiformer[gpu]"' in run("-c", PLAN + code)
+    assert "pip install triton" in run("-c", PLAN + code)

@@ -205,3 +205,13 @@ def test_the_network_computes_again_what_the_settings_ask_for(checkpoint):
 def test_an_unknown_checkpoint_is_refused_by_the_settings():
     with pytest.raises(ValueError, match=r"checkpoint: .*'block'.*got 'all'"):
         TrainConfig(checkpoint="all")
+
+
+def test_the_settings_choose_engine_and_compiler():
+    plan, _ = planned(WATERS, (ENERGY, FORCES), engine="reference")
+    assert plan.model.model.engine == "reference"
+    assert not plan.model.model.compile_blocks
+    with pytest.raises(ValueError, match=r"engine: .*'triton'.*got 'jax'"):
+        TrainConfig(engine="jax")
+    with pytest.raises(ValueError, match=r"compile: .*true or false.*got 'yes'"):
+        TrainConfig(compile="yes")

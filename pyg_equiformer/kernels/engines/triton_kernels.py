@@ -13,7 +13,9 @@ try:
     import triton
     import triton.language as tl
 except ImportError as error:
-    raise ImportError('engine "triton" needs Triton: pip install "pyg_equiformer[gpu]"') from error
+    raise ImportError(
+        'engine "triton" needs Triton, which comes with PyTorch for CUDA (or pip install triton)'
+    ) from error
 
 #: Per path of a pair: first harmonic, number of harmonics, and the nonzero coefficients as lists of (a, b, C):
 #: by output component (harmonic, input), by input component (harmonic, output), by harmonic (input, output).
