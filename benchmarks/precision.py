@@ -2,8 +2,8 @@
 
     python benchmarks/precision.py --preset qm9 md17 small
 
-Networks have new weights, molecules are made up (`pyg_equiformer.bench.systems`). Run on a GPU for TF32, which processors
-do not have.
+Networks have new weights, molecules are made up (`pyg_equiformer.bench.systems`). Run it on a GPU for TF32, which
+processors do not have.
 """
 
 import argparse
