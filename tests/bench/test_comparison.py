@@ -12,6 +12,8 @@ from rich.console import Console
 from pyg_equiformer.bench import BenchSettings, Variant, draw_figures, notes, run, table
 from pyg_equiformer.bench.report import format_bytes, format_seconds
 
+pytestmark = pytest.mark.slow  # whole comparisons, half a minute each
+
 TASKS = ("forward", "step")
 
 

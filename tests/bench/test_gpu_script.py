@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # whole comparisons, half a minute each
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PIECES = "correctness:torch,correctness:openequivariance,speed:qm9,speed:degree,speed:md"
 
