@@ -114,9 +114,8 @@ def test_positions_with_gradients_and_further_outputs_run_as_they_are() -> None:
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("message", ["nonlinear", "linear"])
-def test_compiled_energies_and_gradients_are_those_of_eager_code_at_all_sizes(message: str) -> None:
-    plain, compiled = model_of(message=message), model_of(message=message)
+def test_compiled_energies_and_gradients_are_those_of_eager_code_at_all_sizes() -> None:
+    plain, compiled = model_of(), model_of()
     compiled.set_compile(True)
     assert_one_graph_serves_all_sizes(energy_and_gradients, plain, compiled)
 
