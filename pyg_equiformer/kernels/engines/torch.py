@@ -13,14 +13,7 @@ def refusal(plan: CouplingPlan, device: device, dtype: dtype) -> str | None:
 
 
 def message_product(
-    plan: CouplingPlan,
-    coefficients: Tensor,
-    edge_sh: Tensor,
-    message: Message,
-    weight: Tensor | None,
-    matrices: list[Tensor] | None = None,
+    plan: CouplingPlan, coefficients: Tensor, edge_sh: Tensor, message: Message, weight: Tensor | None
 ) -> list[list[Part]]:
-    """Return the product of messages and harmonics; `matrices` are the coupling matrices, if they are known."""
-    if matrices is None:
-        matrices = coupling_matrices(plan, coefficients, edge_sh)
-    return depthwise_product(plan, matrices, message.dense(), weight)
+    """Return the product of messages and harmonics, see `kernels.engines`."""
+    return depthwise_product(plan, coupling_matrices(plan, coefficients, edge_sh), message.dense(), weight)
