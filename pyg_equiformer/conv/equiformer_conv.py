@@ -63,6 +63,8 @@ class EquiformerConv(MessagePassing):
         irreps_head: irreps of one head. None: those of `irreps_in`, channels divided by `heads`.
         irreps_out: irreps of the output. None: `irreps_in`.
         irreps_pre_attn: irreps of the message. None: `irreps_in`.
+        irreps_needed: types of the output that anybody looks at; on the fused path the others are zero instead of
+            computed, unless a forward hook watches the layer. None: all of `irreps_out`.
         attention: "mlp" (score from the message's scalars, GATv2) or "dot" (queries and keys).
         message: "nonlinear" or "linear".
         radial_hidden: hidden widths of the radial network.
@@ -111,6 +113,7 @@ class EquiformerConv(MessagePassing):
         irreps_head: Irreps | str | None = None,
         irreps_out: Irreps | str | None = None,
         irreps_pre_attn: Irreps | str | None = None,
+        irreps_needed: Irreps | str | None = None,
         attention: AttentionKind = "mlp",
         message: MessageKind = "nonlinear",
         radial_hidden: Sequence[int] = (64, 64),
@@ -146,6 +149,9 @@ class EquiformerConv(MessagePassing):
         self.layout_heads = Layout(heads_irreps)
         self.lin_src = Linear(self.irreps_in, pre)
         self.lin_dst = Linear(self.irreps_in, pre, bias=False)
+        needed = self.irreps_out if irreps_needed is None else as_irreps(irreps_needed, "irreps_needed")
+        #: Types of the values that somebody looks at.
+        self.needed = [str(ir) for ir in self.layout_heads.types if ir in needed]
         wanted = pre if message == "nonlinear" else heads_irreps
         self.product = DepthwiseTensorProduct(pre, irreps_sh=irreps_sh, irreps_filter=wanted)
         self.sh_dim: int = self.irreps_sh.dim
@@ -168,6 +174,13 @@ class EquiformerConv(MessagePassing):
         self.value_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=heads_irreps)
         self.value_weight = nn.Parameter(torch.empty(self.value_product.weight_numel))
         self.lin_value = PathLinear(self.value_product.plan, heads_irreps)
+        # The paths that are computed on the fused path.
+        reached = [ir for ir in self.value_product.plan.types if str(ir) in self.needed]
+        kept = Irreps([(1, ir) for ir in reached]) if reached else heads_irreps
+        self.needed_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=kept)
+        types = self.needed_product.plan.types
+        #: Where each type of the product is among those that are computed.
+        self.places = [types.index(ir) if ir in types else None for ir in self.value_product.plan.types]
 
     @property
     def irreps_in(self) -> Irreps:
@@ -334,21 +347,26 @@ class EquiformerConv(MessagePassing):
             out = self.layout_heads.split(segment_sum(inputs, index, dim_size))
         else:
             alpha, value = inputs
-            if self.gate is None:
-                summed = [attention_sum(parts, alpha, table) for parts in value]
-                path_weight = None
-            else:
-                matrices = couplings.gathered(self.value_product)
-                summed = attention_weighted_product(self.value_product.plan, matrices, value, alpha, table)
-                path_weight = self.value_weight
             total = segment_sum(alpha, index, dim_size)
-            out = self.lin_value.per_head(summed, self.heads, total, path_weight)
+            out = self._sum(alpha, value, total, couplings, table)
         if self.rescale_degree:
             share = torch.ones_like(index, dtype=out[0].dtype) if edge_weight is None else edge_weight
             degree = segment_sum(share, index, dim_size)
             degree = degree if self.attention == "mlp" else degree / self.avg_degree
             out = [block * degree.view(-1, 1, 1) for block in out]
         return out
+
+    def _sum(self, alpha: Tensor, value: Any, total: Tensor, couplings: Couplings, table: NeighborTable) -> Blocks:
+        """Return the mapped sums over neighbours; `total` is that of the attention weights."""
+        watched, names = bool(self._forward_hooks), [name for name, _ in self.lin_value.rows]
+        if self.gate is None:
+            needed = names if watched else self.needed
+            sums = [attention_sum(v, alpha, table) if name in needed else [] for name, v in zip(names, value)]
+            return self.lin_value.per_head(sums, self.heads, total)
+        product = self.value_product if watched else self.needed_product
+        found = attention_weighted_product(product.plan, couplings.gathered(product), value, alpha, table)
+        sums = [[] if k is None else found[k] for k in (range(len(names)) if watched else self.places)]
+        return self.lin_value.per_head(sums, self.heads, total, self.value_weight)
 
     def __repr__(self) -> str:
         return (

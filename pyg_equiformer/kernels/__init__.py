@@ -13,8 +13,9 @@ from .depthwise import (
 from .engines import ENGINES, EngineKind, EngineWarning, check_engine, choose_engine, engine_module
 from .mapped_product import mapped_product, worth_chunks
 from .messages import Message
+from .opaque import know_plan
 from .recompute import recompute, recompute_with, same_draws
-from .segments import NeighborTable, neighbor_table, segment_softmax, segment_sum
+from .segments import NeighborTable, neighbor_table, segment_softmax, segment_sum, take_rows
 
 __all__ = [
     "ENGINES",
@@ -32,6 +33,7 @@ __all__ = [
     "depthwise_product",
     "engine_module",
     "grouped_matrices",
+    "know_plan",
     "mapped_product",
     "neighbor_table",
     "pair_matrices",
@@ -40,5 +42,6 @@ __all__ = [
     "same_draws",
     "segment_softmax",
     "segment_sum",
+    "take_rows",
     "worth_chunks",
 ]

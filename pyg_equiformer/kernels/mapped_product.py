@@ -8,6 +8,7 @@ from torch import Tensor
 from ..o3 import Blocks, CouplingPlan
 from .depthwise import Outer, depthwise_product, pair_matrices
 from .mapped import Arguments, forward_in_chunks, gradient_in_chunks
+from .opaque import opaque_mapped_product
 
 
 def mapped_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight: Tensor, maps: list[Tensor]) -> Blocks:
@@ -28,6 +29,8 @@ def mapped_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight
     Shapes:
         → per output type [E, d_out, O]
     """
+    if torch.compiler.is_compiling():
+        return opaque_mapped_product(plan, matrices, x, weight, maps)
     out: tuple[Tensor, ...] = _Mapped.apply(plan, *matrices, *x, weight, *maps)
     return list(out)
 
@@ -35,18 +38,23 @@ def mapped_product(plan: CouplingPlan, matrices: list[Tensor], x: Blocks, weight
 def worth_chunks(matrices: list[Tensor], x: Blocks) -> bool:
     """Tell whether `mapped_product` serves a case, and is the faster way.
 
-    Compiled code, `torch.func` and autocast want plain operations. Where positions have gradients, a gradient of
+    `torch.func` and autocast want plain operations. Where positions have gradients, a gradient of
     the gradient is to be expected, which is faster with the product stored.
     """
     return not (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled(x[0].device.type)
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        torch.is_autocast_enabled(x[0].device.type)
+        or transformed()
         or x[0].shape[0] == 0
         or x[0].dtype != matrices[0].dtype
         or (torch.is_grad_enabled() and matrices[0].requires_grad)
     )
+
+
+def transformed() -> bool:
+    """Tell whether `torch.func` or forward differentiation is at work; compiled code knows by `requires_grad` alone."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
 
 
 def _formula(a: Arguments) -> Blocks:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..o3 import Blocks
+from .segments import take_rows
 
 
 class Message(NamedTuple):
@@ -23,8 +24,8 @@ class Message(NamedTuple):
 
     def dense(self) -> Blocks:
         """Return the features of the edges, blocks [E, d, C]."""
-        x = self.src if self.source is None else [s.index_select(0, self.source) for s in self.src]
+        x = self.src if self.source is None else [take_rows(s, self.source) for s in self.src]
         if self.dst is None:
             return x
         assert self.target is not None  # comes with dst
-        return [a + d.index_select(0, self.target) for a, d in zip(x, self.dst)]
+        return [a + take_rows(d, self.target) for a, d in zip(x, self.dst)]

@@ -13,7 +13,27 @@ def segment_sum(x: Tensor, index: Tensor, num_segments: int) -> Tensor:
         >>> segment_sum(torch.ones(3, 1), torch.tensor([0, 0, 2]), 3).flatten()
         tensor([2., 0., 1.])
     """
-    return x.new_zeros(num_segments, *x.shape[1:]).index_add(0, index, x)
+    zeros = x.new_zeros(num_segments, *x.shape[1:])
+    if torch.compiler.is_compiling():  # compilers of processors add row by row what `index_add` is given
+        return zeros.scatter_add(0, _spread(index, x), x)
+    return zeros.index_add(0, index, x)
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return the rows of `x` [N, …] with these numbers, [len(index), …].
+
+    Example:
+        >>> take_rows(torch.tensor([5.0, 6.0]), torch.tensor([1, 1, 0]))
+        tensor([6., 6., 5.])
+    """
+    if torch.compiler.is_compiling():  # see `segment_sum`, which the gradient is
+        return x.gather(0, _spread(index, x))
+    return x.index_select(0, index)
+
+
+def _spread(index: Tensor, x: Tensor) -> Tensor:
+    """Return `index` for every number of a row of `x`."""
+    return index.view(-1, *([1] * (x.dim() - 1))).expand(-1, *x.shape[1:])
 
 
 def segment_softmax(logits: Tensor, index: Tensor, num_segments: int, weight: Tensor | None = None) -> Tensor:
@@ -41,7 +61,7 @@ def segment_softmax(logits: Tensor, index: Tensor, num_segments: int, weight: Te
             height = height.masked_fill(weight.unsqueeze(1) == 0, -torch.inf)
         top = logits.new_full((num_segments, logits.shape[1]), -torch.inf)
         top = top.scatter_reduce(0, index.unsqueeze(1).expand_as(logits), height, "amax")
-    exponent = logits - top.index_select(0, index)
+    exponent = logits - take_rows(top, index)
     if weight is None:
         numerator = exponent.exp()
     else:
@@ -50,7 +70,7 @@ def segment_softmax(logits: Tensor, index: Tensor, num_segments: int, weight: Te
     total = segment_sum(numerator, index, num_segments)
     # Edges at the very cutoff may all weigh nothing; their share is then nothing too.
     total = torch.where(total > 0, total, torch.ones_like(total))
-    return numerator / total.index_select(0, index)
+    return numerator / take_rows(total, index)
 
 
 class NeighborTable(NamedTuple):
@@ -69,7 +89,7 @@ class NeighborTable(NamedTuple):
         n, k = self.edges.shape
         if self.filled is None:
             return x.unflatten(0, (n, k))
-        out = x.index_select(0, self.edges.flatten()).unflatten(0, (n, k))
+        out = take_rows(x, self.edges.flatten()).unflatten(0, (n, k))
         if masked:
             out = out * self.filled.view(n, k, *([1] * (x.dim() - 1))).to(x.dtype)
         return out

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..conv import attention_layer
 from ..nn import DropPath, EquivariantNorm, FeedForward, Linear, NormKind
-from ..o3 import Blocks, Layout
+from ..o3 import SCALAR, Blocks, Layout
 
 
 class EquiformerBlock(nn.Module):
@@ -55,7 +55,11 @@ class EquiformerBlock(nn.Module):
         if irreps_ffn is None:
             irreps_ffn = Irreps([(3 * mul, ir) for mul, ir in self.irreps_in])
         self.norm_attn = EquivariantNorm(self.irreps_in, norm)
-        self.attn = attention_layer(self.irreps_in, proj_dropout=proj_dropout, drop_path=drop_path, **conv)
+        # Neither norm nor feed-forward network takes anything from other types, but for the scalars of its gates.
+        needed = Irreps([(1, SCALAR)]) + self.irreps_out
+        self.attn = attention_layer(
+            self.irreps_in, irreps_needed=needed, proj_dropout=proj_dropout, drop_path=drop_path, **conv
+        )
         self.norm_ffn = EquivariantNorm(self.irreps_in, norm)
         self.ffn = FeedForward(self.irreps_in, self.irreps_out, irreps_mid=irreps_ffn, dropout=proj_dropout)
         same = self.layout_in.canonical == self.layout_out.canonical

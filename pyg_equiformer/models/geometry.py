@@ -6,6 +6,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
+from ..kernels import take_rows
 from ..nn import BasisKind, polynomial_envelope, radial_basis
 from ..o3 import SphericalHarmonics, unit_and_length
 
@@ -70,7 +71,7 @@ class EdgeGeometry(nn.Module):
     def features(self, pos: Tensor, edge_index: Tensor, shift: Tensor | None = None) -> EdgeFeatures:
         """Return all that is known of the edges, the smooth cutoff included."""
         check_positions(pos)
-        vec = pos.index_select(0, edge_index[0]) - pos.index_select(0, edge_index[1])
+        vec = take_rows(pos, edge_index[0]) - take_rows(pos, edge_index[1])
         if shift is not None:
             if shift.shape != vec.shape:
                 raise ValueError(f"shift must have shape {tuple(vec.shape)}, got {tuple(shift.shape)}")

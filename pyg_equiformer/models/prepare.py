@@ -17,8 +17,7 @@ def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: b
     Args:
         inputs: as collected; returned as they are if they were prepared before.
         config: of the network.
-        for_compiler: leave out what only some graphs allow (mirrored edges, a table without empty places), so that
-            compiled code meets one case.
+        for_compiler: tell empty places in the table even if there are none, so that compiled code meets one case.
 
     Raises:
         ValueError: for positions that are not finite.
@@ -30,7 +29,7 @@ def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: b
     if edge_index is None:
         edge_index = radius_graph(inputs.pos, config.cutoff, inputs.batch)
     mirrored = False
-    if inputs.edge_attr is None and inputs.edge_shift is None and not for_compiler:
+    if inputs.edge_attr is None and inputs.edge_shift is None:
         order = mirror_order(edge_index, num_atoms)
         if order is not None:
             mirrored, edge_index = True, edge_index.index_select(1, order)

@@ -1,12 +1,13 @@
 """The depthwise tensor product as a layer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..kernels import Message, Outer, Part, depthwise_product, engine_module, grouped_matrices, pair_matrices
+from ..kernels import Message, Outer, Part, depthwise_product, engine_module, grouped_matrices, know_plan, pair_matrices
 from ..o3 import Blocks, Constants, CouplingPlan, Layout, as_irreps, check_irreps_sh, coupling_plan
 
 
@@ -36,7 +37,12 @@ class DepthwiseTensorProduct(nn.Module):
             Layout(irreps_in), check_irreps_sh(irreps_sh), as_irreps(irreps_filter, "irreps_filter")
         )
         self.layout_out = Layout(self.plan.irreps_out)
+        know_plan(self.plan)
         self.coupling = Constants(coefficients=self.plan.coefficients, grouped=self.plan.grouped)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        know_plan(self.plan)  # copies may be in another process
 
     @property
     def irreps_in(self) -> Irreps:

@@ -94,6 +94,8 @@ class PathLinear(nn.Module):
         self.plan = plan
         self.layout_out = Layout(irreps_out)
         self.types = _TypeWeights(dict(zip(plan.types, plan.channels_out)), self.layout_out, bias)
+        #: Name and channels of each type of the product; compilers cannot look into irreps.
+        self.rows = [(str(ir), channels) for ir, channels in zip(plan.types, plan.channels_out)]
         sources = [plan.types.index(ir) if ir in plan.types else -1 for ir in self.layout_out.types]
         self._outputs = list(zip(self.layout_out.names, self.layout_out.dims, self.layout_out.channels, sources))
 
@@ -187,10 +189,11 @@ def map_product(
 ) -> list[Blocks]:
     """Return the depthwise product after each of several linear maps, without storing it, see `mapped_product`."""
     maps, widths = [], []
-    for ir, channels in zip(plan.types, plan.channels_out):
-        own = [lin.types.weight[str(ir)] for lin in linears if str(ir) in lin.types.weight]
+    for name, channels in linears[0].rows:
+        own = [lin.types.weight[name] for lin in linears if name in lin.types.weight]
         widths.append([w.shape[1] for w in own])
         maps.append(torch.cat(own, dim=1) if own else weight.new_zeros(channels, 0))
     mapped = mapped_product(plan, matrices, x, weight, maps)
-    pieces = {str(ir): list(torch.split(y, w, dim=-1)) if w else [] for ir, y, w in zip(plan.types, mapped, widths)}
+    names = [name for name, _ in linears[0].rows]
+    pieces = {name: list(torch.split(y, w, dim=-1)) if w else [] for name, y, w in zip(names, mapped, widths)}
     return [lin.finish(pieces, weight) for lin in linears]

@@ -6,7 +6,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from ..kernels import segment_sum
+from ..kernels import segment_sum, take_rows
 from ..o3 import Blocks
 from .irreps_module import IrrepsModule
 
@@ -94,11 +94,11 @@ class EquivariantNorm(IrrepsModule):
             if name == "0e":
                 mean = segment_sum(b, batch, num_graphs) / size
                 mean = mean if self.mean_shift is None else mean * self.mean_shift
-                b = b - mean.index_select(0, batch)
+                b = b - take_rows(mean, batch)
             square = segment_sum((b * b).mean(dim=-2, keepdim=True), batch, num_graphs) / size
             scale = torch.rsqrt(square + self.eps) * self.weight[name]
-            b = b * scale.index_select(0, batch)
-            out.append(b + self.bias if name == "0e" else b)
+            b = b * take_rows(scale, batch)
+            out.append(b + self.bias if name == "0e" and self.bias is not None else b)
         return out
 
     def extra_repr(self) -> str:

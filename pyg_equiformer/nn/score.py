@@ -7,6 +7,7 @@ from e3nn.o3 import Irreps
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..kernels import take_rows
 from ..o3 import SCALAR, Blocks, CouplingPlan, Layout, count
 from .activation import SMOOTH_LEAKY_RELU_GAIN, smooth_leaky_relu
 from .linear import Linear, PathLinear
@@ -84,7 +85,7 @@ class DotScore(nn.Module):
         query = self.query.blocks(x_target)
         score = None
         for scale, q, k in zip(self.scale, query, keys):
-            product = rearrange((scale * q).index_select(0, index) * k, "e m (h c) -> e h (m c)", h=self.heads)
+            product = rearrange(take_rows(scale * q, index) * k, "e m (h c) -> e h (m c)", h=self.heads)
             term = product.sum(-1)
             score = term if score is None else score + term
         assert score is not None  # a head has at least one irrep
