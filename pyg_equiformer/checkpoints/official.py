@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..conv import EquiformerConv
 from ..models import EnergyForces, Equiformer
 from ..units import energy_in_ev
 from .official_models import MODEL_CLASSES, build_module, registered_model, unsupported
@@ -95,7 +96,8 @@ def to_official_state_dict(
             that it loads there strictly.
 
     Raises:
-        ValueError: for a module that the published code does not have, reversible blocks among them.
+        ValueError: for a module that the published code does not have, reversible blocks and options of attention
+            among them.
 
     Example:
         >>> names = to_official_state_dict(Equiformer.from_preset("qm9", num_layers=1), fixed=False)
@@ -104,6 +106,9 @@ def to_official_state_dict(
     """
     if getattr(getattr(module, "config", None), "reversible", False):
         raise ValueError("the published code has no reversible blocks, expected a model with reversible=False")
+    for layer in module.modules():
+        if isinstance(layer, EquiformerConv) and layer.unpublished():
+            raise ValueError(f"the published code's attention has no {', '.join(layer.unpublished())}")
     names = official_names(module)
     state = dict(module.state_dict())
     if values is not None:

@@ -1,6 +1,6 @@
 """Message passing layers of PyTorch Geometric."""
 
-from .checks import check_edge_index
+from .checks import check_edge_index, check_kv_heads
 from .edge_degree_embedding import EdgeDegreeEmbedding
 from .equiformer_conv import EquiformerConv, MessageKind
 from .parity_blind import ParityBlindConv, attention_layer, without_parity
@@ -12,5 +12,6 @@ __all__ = [
     "ParityBlindConv",
     "attention_layer",
     "check_edge_index",
+    "check_kv_heads",
     "without_parity",
 ]

@@ -29,6 +29,15 @@ def choose_head(layout_in: Layout, irreps_head: Irreps | str | None, heads: int,
     return irreps
 
 
+def check_kv_heads(kv_heads: int | None, heads: int) -> int:
+    """Return the number of keys and values, which divides that of heads."""
+    if kv_heads is None:
+        return heads
+    if kv_heads < 1 or heads % kv_heads:
+        raise ValueError(f"kv_heads must divide heads={heads}, got {kv_heads}")
+    return kv_heads
+
+
 def check_features(x: Any, layout: Layout) -> Blocks:
     """Return the blocks of node features, checked."""
     if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != layout.dim:

@@ -5,7 +5,6 @@ from typing import Any, List, Literal, Optional, Tuple  # PyG's inspector knows 
 
 import torch
 from e3nn.o3 import Irreps
-from einops import rearrange
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
@@ -19,7 +18,6 @@ from ..kernels import (
     choose_engine,
     neighbor_table,
     recompute_with,
-    segment_softmax,
     segment_sum,
     worth_chunks,
 )
@@ -31,14 +29,18 @@ from ..nn import (
     DropPath,
     EquivariantDropout,
     Gate,
+    HeadGate,
     Linear,
+    LinearAttention,
     PathLinear,
     RadialMLP,
+    ScalarScoreKind,
     check_probability,
     map_product,
 )
-from ..o3 import Blocks, Layout, as_irreps
-from .checks import check_edges, check_features, choose_head, must_show_messages
+from ..o3 import SCALAR, Blocks, Layout, as_irreps, count
+from .attention_weights import of_type, softmax, softmax_with_own, weighed
+from .checks import check_edges, check_features, check_kv_heads, choose_head, must_show_messages
 
 MessageKind = Literal["nonlinear", "linear"]
 AVG_DEGREE = 15.57930850982666  # QM9 within 5 Å, as published
@@ -54,6 +56,7 @@ class EquiformerConv(MessagePassing):
 
     with the radial network w, a score a per head and the value v: a linear map of the message
     (`message="linear"`), or a gate and a second tensor product with the harmonics (`"nonlinear"`).
+    With `attend_self` the target is one more key, with a linear map of :math:`x_i` as its value.
 
     Args:
         irreps_in: irreps of the node features.
@@ -65,7 +68,17 @@ class EquiformerConv(MessagePassing):
         irreps_pre_attn: irreps of the message. None: `irreps_in`.
         irreps_needed: types of the output that anybody looks at; on the fused path the others are zero instead of
             computed, unless a forward hook watches the layer. None: all of `irreps_out`.
-        attention: "mlp" (score from the message's scalars, GATv2) or "dot" (queries and keys).
+        attention: "mlp" (score from the message's scalars, GATv2, arXiv 2105.14491), "dot" (queries and keys,
+            SE(3)-Transformer, arXiv 2006.10503) or "distance" (of queries and keys, with a softmax for each type of
+            `irreps_head`), see `nn.score`.
+        scalar_score: how attention="distance" compares 0e channels, by "distance" or "dot" product.
+        kv_heads: number of keys and values, each shared by heads / kv_heads heads (multi-query attention,
+            arXiv 1911.02150). None: `heads`.
+        attend_self: whether a target attends to itself too, without a direction.
+        gate_heads: whether the sum of each head is multiplied by the sigmoid of a scalar of the target, so that a head
+            may attend to nothing.
+        linear_attention_heads: number of heads of attention among all nodes of a graph, see `LinearAttention`; their
+            result is added to the 0e channels of the output.
         message: "nonlinear" or "linear".
         radial_hidden: hidden widths of the radial network.
         rescale_degree: multiply the sum by the degree ("mlp") or by degree / avg_degree ("dot"),
@@ -115,6 +128,11 @@ class EquiformerConv(MessagePassing):
         irreps_pre_attn: Irreps | str | None = None,
         irreps_needed: Irreps | str | None = None,
         attention: AttentionKind = "mlp",
+        scalar_score: ScalarScoreKind = "distance",
+        kv_heads: int | None = None,
+        attend_self: bool = False,
+        gate_heads: bool = False,
+        linear_attention_heads: int = 0,
         message: MessageKind = "nonlinear",
         radial_hidden: Sequence[int] = (64, 64),
         rescale_degree: bool = False,
@@ -141,11 +159,14 @@ class EquiformerConv(MessagePassing):
         self.layout_out = Layout(self.layout_in.irreps if irreps_out is None else irreps_out)
         self.irreps_head = choose_head(self.layout_in, irreps_head, heads, attention)
         self.heads, self.edge_dim, self.attention = heads, edge_dim, attention
+        self.kv_heads = check_kv_heads(kv_heads, heads)
         self.rescale_degree, self.avg_degree = rescale_degree, avg_degree
         self.attn_dropout = check_probability(attn_dropout, "attn_dropout")
 
         pre = self.layout_in.irreps if irreps_pre_attn is None else as_irreps(irreps_pre_attn, "irreps_pre_attn")
-        heads_irreps = Irreps([(heads * mul, ir) for mul, ir in Layout(self.irreps_head).canonical])
+        heads_irreps, values = (
+            Irreps([(n * mul, ir) for mul, ir in Layout(self.irreps_head).canonical]) for n in (heads, self.kv_heads)
+        )
         self.layout_heads = Layout(heads_irreps)
         self.lin_src = Linear(self.irreps_in, pre)
         self.lin_dst = Linear(self.irreps_in, pre, bias=False)
@@ -156,27 +177,43 @@ class EquiformerConv(MessagePassing):
         self.product = DepthwiseTensorProduct(pre, irreps_sh=irreps_sh, irreps_filter=wanted)
         self.sh_dim: int = self.irreps_sh.dim
         self.radial = RadialMLP(edge_dim, radial_hidden, self.product.weight_numel)
-        self.score = SCORES[attention](self.product.plan, self.irreps_in, self.irreps_head, heads)
+        options: dict[str, Any] = {"scalars": scalar_score} if attention == "distance" else {}
+        self.score = SCORES[attention](
+            self.product.plan, self.irreps_in, self.irreps_head, heads, self.kv_heads, attend_self, **options
+        )
         self.gate: Gate | None = None
         if message == "nonlinear":
-            self._add_second_product(pre, heads_irreps)
+            self._add_second_product(pre, values)
         else:
-            self.lin_value = PathLinear(self.product.plan, heads_irreps)
+            self.lin_value = PathLinear(self.product.plan, values)
+        self.lin_self = Linear(self.irreps_in, values) if attend_self else None
+        self.head_gate = HeadGate(self.irreps_in, heads) if gate_heads else None
+        self.linear_attention: LinearAttention | None = None
+        if linear_attention_heads:
+            channels = count(self.irreps_head, SCALAR)
+            self.linear_attention = LinearAttention(
+                self.irreps_in, self.irreps_out, heads=linear_attention_heads, channels=channels
+            )
+        #: Where each type of the values is among those of a head.
+        self.kinds = [
+            self.layout_heads.types.index(ir) if ir in self.layout_heads.types else None
+            for ir in self.lin_value.plan.types
+        ]
         self.lin_out = Linear(heads_irreps, self.irreps_out)
         self.proj_dropout = EquivariantDropout(proj_dropout)
         self.drop_path = DropPath(drop_path)
         self.reset_parameters()
 
-    def _add_second_product(self, pre: Irreps, heads_irreps: Irreps) -> None:
+    def _add_second_product(self, pre: Irreps, values: Irreps) -> None:
         """Make the value a gate and a product with weights that all edges share, then a linear map."""
         self.gate = Gate(pre)
         self.lin_gate = PathLinear(self.product.plan, self.gate.irreps_in)
-        self.value_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=heads_irreps)
+        self.value_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=values)
         self.value_weight = nn.Parameter(torch.empty(self.value_product.weight_numel))
-        self.lin_value = PathLinear(self.value_product.plan, heads_irreps)
+        self.lin_value = PathLinear(self.value_product.plan, values)
         # The paths that are computed on the fused path.
         reached = [ir for ir in self.value_product.plan.types if str(ir) in self.needed]
-        kept = Irreps([(1, ir) for ir in reached]) if reached else heads_irreps
+        kept = Irreps([(1, ir) for ir in reached]) if reached else values
         self.needed_product = DepthwiseTensorProduct(pre, irreps_sh=self.irreps_sh, irreps_filter=kept)
         types = self.needed_product.plan.types
         #: Where each type of the product is among those that are computed.
@@ -198,10 +235,24 @@ class EquiformerConv(MessagePassing):
     def message_kind(self) -> MessageKind:
         return "linear" if self.gate is None else "nonlinear"
 
+    def unpublished(self) -> list[str]:
+        """Return the options in use that the published code does not have."""
+        used = {
+            "attention='distance'": self.attention == "distance",
+            "kv_heads": self.kv_heads != self.heads,
+            "attend_self": self.lin_self is not None,
+            "gate_heads": self.head_gate is not None,
+            "linear_attention_heads": self.linear_attention is not None,
+        }
+        return [name for name, here in used.items() if here]
+
     def reset_parameters(self) -> None:
         super().reset_parameters()
         for module in (self.lin_src, self.lin_dst, self.radial, self.score, self.lin_value, self.lin_out):
             module.reset_parameters()
+        for option in (self.lin_self, self.head_gate, self.linear_attention):
+            if option is not None:
+                option.reset_parameters()
         if self.gate is not None:
             self.lin_gate.reset_parameters()
             nn.init.normal_(self.value_weight)
@@ -237,6 +288,8 @@ class EquiformerConv(MessagePassing):
             edge_index, self.flow, size, edge_sh, edge_attr, edge_weight, self, not flat, mirrored
         )
         source, target = (row, col) if self.flow == "source_to_target" else (col, row)
+        if self.linear_attention is not None and isinstance(x, tuple):
+            raise ValueError("linear_attention_heads is for graphs of one kind of nodes, got a pair of features")
 
         if must_show_messages(self):
             table = None
@@ -256,16 +309,22 @@ class EquiformerConv(MessagePassing):
                 edge_index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=attr, edge_weight=share,
                 size=size,
             )  # fmt: skip
+            alpha, own = alpha if self.lin_self is not None else (alpha, None)
             out = self.propagate(
                 edge_index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=table, size=size
             )
-            return [alpha, *out]
+            return [alpha, *out] if own is None else [alpha, *self._with_own(out, target, own)]
 
         given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
         groups = self.lin_src.blocks(source), self.lin_dst.blocks(target), target, given
-        skip = ("lin_src", "lin_dst", "lin_out")
+        skip = ("lin_src", "lin_dst", "lin_out", "head_gate", "linear_attention")
         alpha, *blocks = attend(*groups) if store else recompute_with(self, attend, *groups, skip=skip)
-        out: Any = self.drop_path(self.proj_dropout(self.lin_out.blocks(blocks)), batch, num_graphs)
+        if self.head_gate is not None:
+            blocks = self.head_gate(blocks, target)
+        mapped = self.lin_out.blocks(blocks)
+        if self.linear_attention is not None:
+            mapped[0] = mapped[0] + self.linear_attention(target, batch, num_graphs)
+        out: Any = self.drop_path(self.proj_dropout(mapped), batch, num_graphs)
         if flat:
             out = self.layout_out.join(out)
         if not return_attention_weights:
@@ -285,12 +344,19 @@ class EquiformerConv(MessagePassing):
         edge_index_i: Tensor,
         edge_index_j: Tensor,
         size_i: Optional[int],
-    ) -> Tuple[Tensor, Any]:
-        """Return the attention weights [E, heads] and the values before their last linear map."""
+    ) -> Tuple[Any, Any]:
+        """Return the attention weights [E, heads] and the values before their last linear map.
+
+        The weights are [E, types, heads] where each type has its own; with `attend_self` those of the targets follow.
+        """
         keys, value = self._keys_and_values(Message(src, dst, edge_index_j, edge_index_i), couplings, edge_attr)
         score = self.score(target, keys, edge_index_i)
         assert size_i is not None  # forward always passes sizes
-        alpha = segment_softmax(score, edge_index_i, size_i, edge_weight)
+        alpha: Any
+        if self.lin_self is None:
+            alpha = softmax(score, edge_index_i, size_i, edge_weight)
+        else:
+            alpha = softmax_with_own(score, self.score.own(target), edge_index_i, edge_weight)
         return alpha, value if self.gate is None else self.gate.blocks(value)
 
     def _keys_and_values(self, message: Message, couplings: Couplings, edge_attr: Tensor) -> Tuple[Blocks, Any]:
@@ -322,15 +388,13 @@ class EquiformerConv(MessagePassing):
         """Return the messages [E, heads · irreps_head.dim]; on the fused path their factors."""
         alpha = nn.functional.dropout(alpha, self.attn_dropout, self.training)
         if edge_weight is not None:
-            alpha = alpha * edge_weight.unsqueeze(1).to(alpha.dtype)
+            alpha = alpha * edge_weight.view(-1, *([1] * (alpha.dim() - 1))).to(alpha.dtype)
         if table is not None:
             return alpha, value
         if self.gate is not None:
             value = self.value_product.pairs(value, couplings.pairs(self.value_product))
         value = self.lin_value(value, None if self.gate is None else self.value_weight)
-        weight = rearrange(alpha, "e h -> e 1 h 1")
-        heads = [weight * rearrange(v, "e m (h c) -> e m h c", h=self.heads) for v in value]
-        return self.layout_heads.join([rearrange(v, "e m h c -> e m (h c)") for v in heads])
+        return self.layout_heads.join([weighed(v, of_type(alpha, k), self.kv_heads) for k, v in enumerate(value)])
 
     def aggregate(
         self,
@@ -347,7 +411,7 @@ class EquiformerConv(MessagePassing):
             out = self.layout_heads.split(segment_sum(inputs, index, dim_size))
         else:
             alpha, value = inputs
-            total = segment_sum(alpha, index, dim_size)
+            total = segment_sum(of_type(alpha, 0), index, dim_size)
             out = self._sum(alpha, value, total, couplings, table)
         if self.rescale_degree:
             share = torch.ones_like(index, dtype=out[0].dtype) if edge_weight is None else edge_weight
@@ -361,12 +425,25 @@ class EquiformerConv(MessagePassing):
         watched, names = bool(self._forward_hooks), [name for name, _ in self.lin_value.rows]
         if self.gate is None:
             needed = names if watched else self.needed
-            sums = [attention_sum(v, alpha, table) if name in needed else [] for name, v in zip(names, value)]
-            return self.lin_value.per_head(sums, self.heads, total)
+            sums = [
+                attention_sum(v, of_type(alpha, k), table) if name in needed and k is not None else []
+                for name, v, k in zip(names, value, self.kinds)
+            ]
+            return self.lin_value.per_head(sums, self.heads, total, kv_heads=self.kv_heads)
         product = self.value_product if watched else self.needed_product
+        if alpha.dim() == 3:  # from the types of the heads to those of the product
+            own = [self.kinds[k] for k, place in enumerate(self.places) if watched or place is not None]
+            alpha = torch.stack([alpha[:, 0 if k is None else k] for k in own], dim=1)
         found = attention_weighted_product(product.plan, couplings.gathered(product), value, alpha, table)
         sums = [[] if k is None else found[k] for k in (range(len(names)) if watched else self.places)]
-        return self.lin_value.per_head(sums, self.heads, total, self.value_weight)
+        return self.lin_value.per_head(sums, self.heads, total, self.value_weight, self.kv_heads)
+
+    def _with_own(self, out: Blocks, target: Blocks, alpha: Tensor) -> Blocks:
+        """Add to sums over neighbours what each target takes from itself."""
+        assert self.lin_self is not None  # called with attend_self alone
+        alpha = nn.functional.dropout(alpha, self.attn_dropout, self.training)
+        own = [weighed(v, of_type(alpha, k), self.kv_heads) for k, v in enumerate(self.lin_self.blocks(target))]
+        return [a + b for a, b in zip(out, own)]
 
     def __repr__(self) -> str:
         return (

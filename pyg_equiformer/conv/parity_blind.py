@@ -29,8 +29,7 @@ class ParityBlindConv(nn.Module):
     here for the sake of such checkpoints; where parity is to mean something, use `EquiformerConv`.
 
     Args:
-        irreps_in, irreps_sh, irreps_head, irreps_out, irreps_pre_attn, irreps_needed, **settings: as in
-            `EquiformerConv`.
+        irreps_in, irreps_sh, irreps_head, irreps_out, irreps_pre_attn, **settings: as in `EquiformerConv`.
 
     Shapes:
         as in `EquiformerConv`
@@ -50,7 +49,6 @@ class ParityBlindConv(nn.Module):
         irreps_head: Irreps | str,
         irreps_out: Irreps | str | None = None,
         irreps_pre_attn: Irreps | str | None = None,
-        irreps_needed: Irreps | str | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
@@ -59,14 +57,12 @@ class ParityBlindConv(nn.Module):
         self.irreps_sh, self.irreps_head = check_irreps_sh(irreps_sh), as_irreps(irreps_head, "irreps_head")
         pre = self.irreps_in if irreps_pre_attn is None else irreps_pre_attn
         self.irreps_pre_attn = as_irreps(pre, "irreps_pre_attn")
-        needed = self.irreps_out if irreps_needed is None else as_irreps(irreps_needed, "irreps_needed")
         self.conv = EquiformerConv(
             without_parity(self.layout_in.canonical),
             irreps_sh=without_parity(self.irreps_sh),
             irreps_head=without_parity(self.irreps_head),
             irreps_out=without_parity(self.layout_out.canonical),
             irreps_pre_attn=without_parity(Layout(self.irreps_pre_attn).canonical),
-            irreps_needed=without_parity(needed),
             **settings,
         )
         self._groups = [[k for k, d in enumerate(self.layout_in.dims) if d == dim] for dim in self.conv.layout_in.dims]
@@ -104,4 +100,7 @@ def attention_layer(irreps_in: Irreps | str, *, parity: str = "kept", **settings
     """Return an `EquiformerConv`, or with parity="ignored" a `ParityBlindConv`."""
     if parity not in ("kept", "ignored"):
         raise ValueError(f"parity must be 'kept' or 'ignored', got {parity!r}")
-    return EquiformerConv(irreps_in, **settings) if parity == "kept" else ParityBlindConv(irreps_in, **settings)
+    if parity == "kept":
+        return EquiformerConv(irreps_in, **settings)
+    settings.pop("irreps_needed", None)  # such layers are old; they compute everything
+    return ParityBlindConv(irreps_in, **settings)

@@ -118,13 +118,19 @@ def attention_weighted_product(
 
     Shapes:
         matrices: grouped, and gathered by the table, [N, K, d_in, R] per input type; x: blocks [E, d_in, C];
-        alpha [E, H]; table of N targets with up to K edges → for each output type a list of [N, H, d_out, P·C]
+        alpha [E, H], or [E, T, H] with weights for each output type; table of N targets with up to K edges → for each
+        output type a list of [N, H, d_out, P·C]
     """
-    heads = alpha.shape[1]
+    heads = alpha.shape[-1]
     alpha = table.gather(alpha, masked=True)
     coupled = []
-    for t, block in zip(matrices, x):
-        left = rearrange(_by_head(t.to(alpha.dtype), alpha), "n k i h r -> n (k i) (h r)")
+    for k, (t, block) in enumerate(zip(matrices, x)):
+        own = alpha
+        if alpha.dim() == 4:  # of each row that of its output type
+            sizes = [s.rows.stop - s.rows.start for s in plan.slots if s.pair.i_in == k]
+            types = [s.pair.i_out for s in plan.slots if s.pair.i_in == k]
+            own = torch.cat([alpha[:, :, o : o + 1].expand(-1, -1, n, -1) for o, n in zip(types, sizes)], dim=2)
+        left = rearrange(_by_head(t.to(alpha.dtype), own), "n k i h r -> n (k i) (h r)")
         right = rearrange(table.gather(block), "n k i c -> n (k i) c").to(left.dtype)
         coupled.append(torch.bmm(left.transpose(1, 2), right).unflatten(1, (heads, t.shape[3])))
     out: list[list[Tensor]] = [[] for _ in plan.channels_out]
@@ -134,7 +140,9 @@ def attention_weighted_product(
 
 
 def _by_head(t: Tensor, alpha: Tensor) -> Tensor:
-    """Return t [N, K, i, r] times alpha [N, K, H], [N, K, i, H, r]."""
+    """Return t [N, K, i, r] times alpha [N, K, H], or one for each row [N, K, r, H], as [N, K, i, H, r]."""
+    if alpha.dim() == 4:
+        return t.unsqueeze(3) * rearrange(alpha, "n k r h -> n k 1 h r")
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         return t.unsqueeze(3) * rearrange(alpha, "n k h -> n k 1 h 1")
     out: Tensor = _ByHead.apply(t, alpha)

@@ -4,12 +4,12 @@ import dataclasses
 import difflib
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from e3nn.o3 import Irreps
 
-from ..conv import MessageKind
-from ..nn import NORM_KINDS, SCORES, AttentionKind, BasisKind, NormKind
+from ..conv import MessageKind, check_kv_heads
+from ..nn import NORM_KINDS, SCORES, AttentionKind, BasisKind, NormKind, ScalarScoreKind
 from ..o3 import SCALAR, as_irreps, check_irreps_sh, count
 
 OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
@@ -36,7 +36,9 @@ class EquiformerConfig:
         cutoff: in Å; neighbours are strictly nearer.
         basis, num_basis: radial basis "gaussian", "exp" or "bessel", and its size.
         radial_hidden: hidden widths of the radial networks.
-        attention, message, norm, rescale_degree: see `EquiformerConv` and `EquivariantNorm`.
+        attention, scalar_score, kv_heads, attend_self, gate_heads, linear_attention_heads: kind and options of
+            attention, see `EquiformerConv`.
+        message, norm, rescale_degree: see `EquiformerConv` and `EquivariantNorm`.
         attention_parity: "ignored" makes attention blind to parity, as published dot-product attention is where
             a head holds both parities; see `ParityBlindConv`.
         envelope: "polynomial" makes energy and forces smooth at the cutoff; "none" is as published.
@@ -75,6 +77,11 @@ class EquiformerConfig:
     num_basis: int = 128
     radial_hidden: tuple[int, ...] = (64, 64)
     attention: AttentionKind = "mlp"
+    scalar_score: ScalarScoreKind = "distance"
+    kv_heads: int | None = None
+    attend_self: bool = False
+    gate_heads: bool = False
+    linear_attention_heads: int = 0
     message: MessageKind = "nonlinear"
     attention_parity: ParityKind = "kept"
     norm: NormKind = "layer"
@@ -144,6 +151,11 @@ class EquiformerConfig:
             "irreps_head": self.irreps_head,
             "irreps_pre_attn": self.irreps_pre_attn,
             "attention": self.attention,
+            "scalar_score": self.scalar_score,
+            "kv_heads": self.kv_heads,
+            "attend_self": self.attend_self,
+            "gate_heads": self.gate_heads,
+            "linear_attention_heads": self.linear_attention_heads,
             "message": self.message,
             "parity": self.attention_parity,
             "rescale_degree": self.rescale_degree,
@@ -155,6 +167,7 @@ class EquiformerConfig:
         choices: dict[str, tuple[str, ...]] = {
             "basis": ("gaussian", "exp", "bessel"),
             "attention": tuple(SCORES),
+            "scalar_score": get_args(ScalarScoreKind),
             "message": ("nonlinear", "linear"),
             "norm": NORM_KINDS,
             "attention_parity": ("kept", "ignored"),
@@ -174,8 +187,13 @@ class EquiformerConfig:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
-        if self.edge_dim < 0:
-            raise ValueError(f"edge_dim must not be negative, got {self.edge_dim}")
+        for name in ("edge_dim", "linear_attention_heads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_kv_heads(self.kv_heads, self.heads)
+        for name in ("attend_self", "gate_heads"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not self.elements or len(set(self.elements)) != len(self.elements) or min(self.elements) < 0:
             raise ValueError(f"elements must be distinct atomic numbers, got {self.elements}")
 

@@ -1,12 +1,13 @@
 """Equivariant layers from irreps to irreps. They know nothing of graphs."""
 
-from .activation import Gate, ScalarActivation, gate_irreps, smooth_leaky_relu
+from .activation import Gate, HeadGate, ScalarActivation, gate_irreps, smooth_leaky_relu
 from .couplings import Couplings
 from .depthwise_tensor_product import DepthwiseTensorProduct
 from .dropout import DropPath, EquivariantDropout, check_probability
 from .feed_forward import FeedForward
 from .irreps_module import IrrepsModule
-from .linear import Linear, PathLinear, map_product
+from .linear import Linear, PathLinear, map_product, share_heads
+from .linear_attention import LinearAttention
 from .norm import NORM_KINDS, EquivariantNorm, NormKind
 from .radial import (
     BasisKind,
@@ -17,7 +18,7 @@ from .radial import (
     polynomial_envelope,
     radial_basis,
 )
-from .score import SCORES, AttentionKind, DotScore, MLPScore
+from .score import SCORES, AttentionKind, DistanceScore, DotScore, MLPScore, ScalarScoreKind
 
 __all__ = [
     "NORM_KINDS",
@@ -27,6 +28,7 @@ __all__ = [
     "BesselBasis",
     "Couplings",
     "DepthwiseTensorProduct",
+    "DistanceScore",
     "DotScore",
     "DropPath",
     "EquivariantDropout",
@@ -35,17 +37,21 @@ __all__ = [
     "FeedForward",
     "Gate",
     "GaussianBasis",
+    "HeadGate",
     "IrrepsModule",
     "Linear",
+    "LinearAttention",
     "MLPScore",
     "NormKind",
     "PathLinear",
     "RadialMLP",
     "ScalarActivation",
+    "ScalarScoreKind",
     "check_probability",
     "gate_irreps",
     "map_product",
     "polynomial_envelope",
     "radial_basis",
+    "share_heads",
     "smooth_leaky_relu",
 ]

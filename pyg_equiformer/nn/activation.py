@@ -66,6 +66,41 @@ class Gate(IrrepsModule):
         return out + [SIGMOID_GAIN * torch.sigmoid(g) * y for g, y in zip(gates, x[1:])]
 
 
+class HeadGate(nn.Module):
+    r"""A gate for each attention head, by which it may attend to nothing: what it gives, times a sigmoid.
+
+    .. math:: y_{i,h} \leftarrow σ(w_h \cdot x_i^{0e} + b_h) \, y_{i,h}
+
+    Args:
+        irreps_in: irreps of the target's features; needs 0e.
+        heads: number of heads; blocks of the result of attention hold their channels head by head.
+
+    Raises:
+        ValueError: if `irreps_in` has no 0e.
+
+    Example:
+        >>> HeadGate("4x0e+2x1e", heads=2)([torch.ones(3, 1, 6)], [torch.zeros(3, 1, 4), torch.zeros(3, 3, 2)])[0].shape
+        torch.Size([3, 1, 6])
+    """
+
+    def __init__(self, irreps_in: Irreps | str, heads: int) -> None:
+        super().__init__()
+        channels = count(as_irreps(irreps_in, "irreps_in"), SCALAR)
+        if channels == 0:
+            raise ValueError(f"gate_heads needs 0e channels in irreps_in, got {irreps_in}")
+        self.heads, self.lin = heads, nn.Linear(channels, heads)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        # Gates begin mostly open, the same for all atoms.
+        nn.init.zeros_(self.lin.weight)
+        nn.init.constant_(self.lin.bias, 2.0)
+
+    def forward(self, out: Blocks, x: Blocks) -> Blocks:
+        share = torch.sigmoid(self.lin(x[0])).unsqueeze(3)
+        return [(y.unflatten(2, (self.heads, -1)) * share).flatten(2) for y in out]
+
+
 class ScalarActivation(nn.Module):
     """SiLU with unit second moment, for 0e features [N, C]."""
 

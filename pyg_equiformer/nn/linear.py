@@ -156,32 +156,47 @@ class PathLinear(nn.Module):
         return y if bias is None else y + bias
 
     def per_head(
-        self, parts: list[list[Tensor]], heads: int, alpha_sum: Tensor, path_weight: Tensor | None = None
+        self,
+        parts: list[list[Tensor]],
+        heads: int,
+        alpha_sum: Tensor,
+        path_weight: Tensor | None = None,
+        kv_heads: int | None = None,
     ) -> Blocks:
         r"""Map summed products [N, H, d, P·C] to blocks [N, d, C_out]; head h gives its own C_out / H channels.
 
+        With fewer `kv_heads` G this map has G sets of channels, each for H / G heads in a row, and C_out = H / G times
+        its own channels.
         Trailing pairs may be missing; they count as zero. The bias was to be added to every value before
         the weighted sum, so it comes times
         :math:`\sum_j \alpha_{ij,h}` [N, H], which is not 1 under dropout and for isolated atoms.
         """
-        out = []
+        out, groups = [], heads if kv_heads is None else kv_heads
         for name, d, mul, source in self._outputs:
             pieces = parts[source] if source >= 0 else []
             if not pieces:
-                y = alpha_sum.new_zeros(alpha_sum.shape[0], d, mul)
+                y = alpha_sum.new_zeros(alpha_sum.shape[0], d, mul * heads // groups)
             else:
                 # Heads in front, which concatenating does on the way: one matrix product per head then.
                 u = torch.cat([piece.transpose(0, 1) for piece in pieces], dim=-1)
-                rows = rearrange(self._matrix(name, source, path_weight)[: u.shape[-1]], "k (h c) -> h k c", h=heads)
+                rows = rearrange(self._matrix(name, source, path_weight)[: u.shape[-1]], "k (g c) -> g k c", g=groups)
+                rows = share_heads(rows, heads, dim=0)
                 y = rearrange(torch.bmm(u.flatten(1, 2), rows), "h (n m) c -> n m (h c)", m=d)
             if name == "0e" and self.types.bias is not None:
-                share = rearrange(alpha_sum, "n h -> n h 1") * rearrange(self.types.bias, "(h c) -> h c", h=heads)
+                bias = share_heads(rearrange(self.types.bias, "(g c) -> g c", g=groups), heads, dim=0)
+                share = rearrange(alpha_sum, "n h -> n h 1") * bias
                 y = y + rearrange(share, "n h c -> n 1 (h c)")
             out.append(y)
         return out
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in} -> {self.irreps_out}"
+
+
+def share_heads(x: Tensor, heads: int, dim: int) -> Tensor:
+    """Return x with an axis of key-value heads repeated to that of all heads, heads of a group in a row."""
+    groups = x.shape[dim]
+    return x if groups == heads else x.repeat_interleave(heads // groups, dim=dim)
 
 
 def map_product(

@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {"irreps_in": "4x0e+2x1e", "irreps_sh": "0e+1e", "edg
         ({"heads": 0}, "heads must be at least 1, got 0"),
         ({"irreps_head": "2x1e"}, "irreps_head needs 0e channels for attention='mlp', got 2x1e"),
         ({"irreps_in": "4x1e"}, "irreps_head needs 0e channels for attention='mlp', got 2x1e"),
-        ({"attention": "softmax"}, "attention must be one of ('mlp', 'dot'), got 'softmax'"),
+        ({"attention": "softmax"}, "attention must be one of ('mlp', 'dot', 'distance'), got 'softmax'"),
         ({"message": "quadratic"}, "message must be 'nonlinear' or 'linear', got 'quadratic'"),
         ({"edge_dim": 0}, "edge_dim must be at least 1, got 0"),
         ({"attn_dropout": 1.0}, "attn_dropout must be at least 0 and less than 1, got 1.0"),

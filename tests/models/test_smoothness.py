@@ -35,7 +35,19 @@ def _cluster():
 
 
 @pytest.mark.parametrize("system", [_dimer, _cluster])
-@pytest.mark.parametrize("settings", [{}, {"attention": "dot"}, {"message": "nonlinear"}, {"rescale_degree": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"attention": "dot"},
+        {"message": "nonlinear"},
+        {"rescale_degree": True},
+        {"attention": "distance"},
+        {"attention": "distance", "message": "nonlinear", "scalar_score": "dot", "attend_self": True, "kv_heads": 1},
+        {"attend_self": True, "gate_heads": True, "linear_attention_heads": 2},
+    ],
+    ids=str,
+)
 def test_energy_force_and_its_derivative_are_continuous_at_the_cutoff(system, settings):
     z, pos, mover = system()
     potential = EnergyForces(tiny(**settings))
