@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoints import load_model, load_official, save_model, to_official_state_dict
     from .conv import EquiformerConv
+    from .dense import DenseEquiformer
     from .models import (
         Denoising,
         EdgeGeometry,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Denoising": "models",
+    "DenseEquiformer": "dense",
     "EdgeGeometry": "models",
     "EnergyForces": "models",
     "Ensemble": "models",
@@ -40,10 +42,11 @@ _HOMES = {
     "save_model": "checkpoints",
     "to_official_state_dict": "checkpoints",
 }
-_PARTS = ("checkpoints", "conv", "data", "keys", "kernels", "models", "neighbors", "nn", "o3", "units")
+_PARTS = ("checkpoints", "conv", "data", "dense", "keys", "kernels", "models", "neighbors", "nn", "o3", "units")
 
 __all__ = [
     "Denoising",
+    "DenseEquiformer",
     "EdgeGeometry",
     "EnergyForces",
     "Ensemble",

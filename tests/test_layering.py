@@ -24,9 +24,10 @@ ALLOWED = {
     "reference": BASE | {"neighbors", "models", "checkpoints"},
     "training": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "checkpoints", "data"},
 }
+ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)
-ALLOWED["__init__"] = {"checkpoints", "conv", "models", "neighbors"}
+ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors"}
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
 OPTIONAL |= {"biotite", "lmdb", "ase_db_backends", "tensorboard", "wandb"}

@@ -176,7 +176,31 @@ class Equiformer(CompilesParts):
         with products_in(self.precision, inputs.pos.device):
             return self._run(inputs, node_embedding, return_features)
 
+    def features(
+        self,
+        z: Any,
+        pos: Tensor | None = None,
+        batch: Tensor | None = None,
+        *,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        node_embedding: Blocks | None = None,
+    ) -> Features:
+        """Return what the head takes, without calling it; arguments as for the model itself."""
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        with products_in(self.precision, inputs.pos.device):
+            return self._features(inputs, node_embedding)
+
     def _run(self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool) -> Any:
+        features = self._features(inputs, node_embedding)
+        # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
+        with torch.autocast(inputs.pos.device.type, enabled=False):
+            graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
+            out = self._finish(self.head(features.nodes, **features.edges, **graphs), inputs)
+        return (out, features) if return_features else out
+
+    def _features(self, inputs: GraphInputs, node_embedding: Blocks | None) -> Features:
         x, edges = self.encode(inputs)
         if node_embedding is not None:
             x = add_blocks(x, node_embedding, self.embed.layout_out)
@@ -188,11 +212,7 @@ class Equiformer(CompilesParts):
         for block in blocks:
             x = self._block(block, x, edges, graphs)
         x = self.dropout(self.norm(x, **graphs))
-        # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
-        with torch.autocast(inputs.pos.device.type, enabled=False):
-            x = [b.to(inputs.pos.dtype) for b in x]
-            out = self._finish(self.head(x, **edges, **graphs), inputs)
-        return (out, Features(x, edges)) if return_features else out
+        return Features([b.to(inputs.pos.dtype) for b in x], edges)
 
     def _block(self, block: nn.Module, x: Blocks, edges: dict[str, Any], graphs: dict[str, Any]) -> Blocks:
         """Return the features after a block, which is stored or not. Compiled code decides that by itself."""
