@@ -1,8 +1,9 @@
 """Message passing layers of PyTorch Geometric."""
 
+from .attention_parts import MessageKind
 from .checks import check_edge_index, check_kv_heads
 from .edge_degree_embedding import EdgeDegreeEmbedding
-from .equiformer_conv import EquiformerConv, MessageKind
+from .equiformer_conv import EquiformerConv
 from .parity_blind import ParityBlindConv, attention_layer, without_parity
 
 __all__ = [

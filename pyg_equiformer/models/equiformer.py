@@ -36,10 +36,10 @@ class Equiformer(CompilesParts):
             gradients stay the same, those of forces too. Changed later by `set_checkpoint`; no part of a saved model.
         engine: who computes the tensor products: "auto", "torch", "reference", "triton", "aligned", "cuequivariance" or
             "openequivariance", see `kernels.engines`. Changed later by `set_engine`; no part of a saved model.
-        compile: run the blocks through `torch.compile` with dynamic shapes, one graph for graphs of all sizes; the
-            first steps take minutes. With `EnergyForces` energy and forces are one compiled graph. Where positions
-            have gradients otherwise, blocks run as they are: compiled code cannot be differentiated twice. Changed
-            later by `set_compile`; no part of a saved model.
+        compile: run the blocks through `torch.compile` with dynamic shapes, one graph for graphs of all sizes, and one
+            more for edges that do not come in both directions; the first steps take minutes. With `EnergyForces`
+            energy and forces are one compiled graph. Where positions have gradients otherwise, blocks run as they
+            are: compiled code cannot be differentiated twice. Changed later by `set_compile`; no part of a saved model.
         precision: "float64"; "float32"; "tf32", float32 with TF32 products (NVIDIA GPUs; a setting of PyTorch for the
             whole process); or "bf16", float32 with bfloat16 products summed in float32, geometry and the last step
             excepted. None: as the weights and PyTorch are. Positions have the precision of the weights. Changed later

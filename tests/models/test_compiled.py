@@ -76,6 +76,22 @@ def test_one_captured_graph_of_a_block_serves_all_sizes(message: str, captured_o
     assert_one_graph_serves_all_sizes(energy_and_gradients, plain, compiled)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "distance", "kv_heads": 1, "attend_self": True},
+        {"attention": "dot", "gate_heads": True, "linear_attention_heads": 1},
+    ],
+    ids=str,
+)
+def test_one_captured_graph_with_options_of_attention_serves_all_sizes(
+    options: dict[str, object], captured_only: None
+) -> None:
+    plain, compiled = model_of(**options), model_of(**options)
+    compiled.set_compile(True)
+    assert_one_graph_serves_all_sizes(energy_and_gradients, plain, compiled)
+
+
 @pytest.mark.slow
 def test_one_captured_graph_of_energy_and_forces_serves_all_sizes(captured_only: None) -> None:
     plain, compiled = EnergyForces(model_of()), EnergyForces(model_of())
