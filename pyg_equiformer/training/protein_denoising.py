@@ -1,0 +1,224 @@
+"""Denoising proteins: a network learns to move atoms back to where they were before Gaussian noise."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from e3nn.o3 import Irreps
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from ..data.protein_atoms import AtomSet, num_tokens
+from ..data.protein_edges import NUM_SEPARATIONS, ProteinGraph
+from ..models import Equiformer
+from ..models.presets import preset_config
+from ..nn import AttentionKind
+from .schedule import warmup_cosine
+
+
+@dataclass(frozen=True)
+class ProteinDenoisingConfig:
+    """Settings of a training on protein chains.
+
+    Attributes:
+        atoms: "backbone" or "heavy".
+        noise: standard deviation of the noise per coordinate, in Å.
+        cutoff: of the neighbours, in Å.
+        layers, irreps, heads, attention: of the network, see `EquiformerConfig`.
+        epochs: passes over the chains; None: until `max_time`.
+        max_time: longest time of the training in seconds; None: no limit.
+        batch_size: chains per step.
+        learning_rate: highest one, of AdamW; it rises and falls as `warmup_cosine` tells.
+        seed: of weights, noise and order.
+
+    Raises:
+        ValueError: if a number is out of range, or nothing ends the training.
+    """
+
+    atoms: AtomSet = "backbone"
+    noise: float = 1.0
+    cutoff: float = 6.0
+    layers: int = 3
+    irreps: str = "32x0e+16x1e+8x2e"
+    heads: int = 4
+    attention: AttentionKind = "mlp"
+    epochs: int | None = None
+    max_time: float | None = 180.0
+    batch_size: int = 1
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("noise", "learning_rate", "max_time"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be positive and finite, got {value}")
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.epochs is None and self.max_time is None:
+            raise ValueError("epochs and max_time are both None, expected one of them to end the training")
+
+    def network(self, avg_degree: float = 15.0) -> Equiformer:
+        """Return a new network of these settings: each head has the irreps through the heads, at least one of each.
+
+        Args:
+            avg_degree: mean number of neighbours, which scales the sums over them.
+        """
+        irreps = Irreps(self.irreps)
+        head = Irreps([(max(1, mul // self.heads), ir) for mul, ir in irreps])
+        config = preset_config(
+            "small",
+            irreps=self.irreps,
+            irreps_head=str(head),
+            irreps_ffn=str(Irreps([(2 * mul, ir) for mul, ir in irreps])),
+            irreps_feature=self.irreps,
+            num_layers=self.layers,
+            heads=self.heads,
+            attention=self.attention,
+            cutoff=self.cutoff,
+            elements=tuple(range(num_tokens(self.atoms))),
+            edge_dim=NUM_SEPARATIONS,
+            avg_degree=avg_degree,
+            output="node_vector",
+        )
+        return Equiformer(config)
+
+
+def add_noise(chain: Data, noise: float, cutoff: float, generator: torch.Generator) -> Data:
+    r"""Return a chain with moved atoms, where they were (`clean` [N, 3] in Å), and the edges of the moved atoms.
+
+    .. math:: \tilde x_i = x_i + \epsilon_i, \quad \epsilon_i \sim N(0, \sigma^2 I)
+
+    Args:
+        chain: as `read_protein_chains` gives it; it is left as it is.
+        noise: :math:`\sigma` in Å, per coordinate; the RMSD is about :math:`\sqrt 3` times as much.
+        cutoff: of the edges, in Å.
+        generator: of the noise.
+    """
+    moved = chain.clone()
+    moved.clean = chain.pos
+    moved.pos = chain.pos + noise * torch.randn(chain.pos.shape, generator=generator, dtype=chain.pos.dtype)
+    return ProteinGraph(cutoff)(moved)
+
+
+def displacement(model: Equiformer, graph: Data) -> Tensor:
+    """Return where the network would move each atom [N, 3] in Å, of a chain or a batch with edges."""
+    out: Tensor = model(
+        graph.atom_type, graph.pos, graph.get("batch"), edge_index=graph.edge_index, edge_attr=graph.edge_attr
+    )
+    return out
+
+
+def train_denoiser(
+    chains: Sequence[Data],
+    config: ProteinDenoisingConfig,
+    device: str | torch.device = "cpu",
+    report: Callable[[int, int, float, float], None] | None = None,
+) -> Equiformer:
+    r"""Train a network to find the way back, on new noise in every step.
+
+    .. math:: L = \frac{1}{N} \sum_i \left| f(\tilde x)_i - (x_i - \tilde x_i) \right|^2
+
+    Args:
+        chains: as `read_protein_chains` gives them.
+        config: the settings.
+        device: where to train.
+        report: called after each epoch with its number, the steps so far, the seconds so far, and the RMSD in Å between
+            the chains and what the network made of the noisy ones.
+
+    Raises:
+        ValueError: if there are no chains, or the loss is not finite.
+    """
+    if not chains:
+        raise ValueError("expected chains to train on, got none")
+    torch.manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    sample = [add_noise(chain, config.noise, config.cutoff, generator) for chain in chains[:20]]
+    degree = sum(g.num_edges for g in sample) / sum(int(g.num_nodes or 0) for g in sample)
+    model = config.network(max(degree, 1.0)).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+    start, done, epoch_sum, seen = time.monotonic(), 0.0, 0.0, 0
+    for step, (epoch, part, last) in enumerate(_batches(chains, config, generator), 1):
+        seconds = time.monotonic() - start
+        done = max(done, seconds / config.max_time if config.max_time else 0.0, epoch / (config.epochs or float("inf")))
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * warmup_cosine(done)
+        noisy = [add_noise(chain, config.noise, config.cutoff, generator) for chain in part]
+        batch = Batch.from_data_list(noisy).to(device)
+        loss = (displacement(model, batch) - (batch.clean - batch.pos)).square().sum(dim=1).mean()
+        if not torch.isfinite(loss):
+            raise ValueError(f"the loss is {float(loss)} at step {step}: give a smaller learning_rate")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        epoch_sum, seen = epoch_sum + float(loss.detach()), seen + 1
+        ended = config.max_time is not None and time.monotonic() - start >= config.max_time
+        if report and (last or ended):
+            report(int(epoch) + 1, step, time.monotonic() - start, (epoch_sum / seen) ** 0.5)
+        if last:
+            epoch_sum, seen = 0.0, 0
+        if ended:
+            break
+    return model.eval()
+
+
+def _batches(
+    chains: Sequence[Data], config: ProteinDenoisingConfig, generator: torch.Generator
+) -> Iterator[tuple[float, list[Data], bool]]:
+    """Chains of each step in a new order in each epoch, after how many epochs, and whether they end one."""
+    epoch = 0
+    while config.epochs is None or epoch < config.epochs:
+        order = torch.randperm(len(chains), generator=generator).split(config.batch_size)
+        for k, part in enumerate(order):
+            yield epoch + k / len(order), [chains[int(i)] for i in part], k + 1 == len(order)
+        epoch += 1
+
+
+@dataclass(frozen=True)
+class DenoisedChain:
+    """A test chain, with noise and after denoising.
+
+    Args:
+        chain: as it was read.
+        noisy, denoised: positions [N, 3] in Å.
+    """
+
+    chain: Data
+    noisy: Tensor
+    denoised: Tensor
+
+    def errors(self, pos: Tensor) -> Tensor:
+        """Distance of each atom from its true place [N] in Å, without superposition."""
+        return (pos - self.chain.pos).norm(dim=1)
+
+    @property
+    def rmsd_before(self) -> float:
+        """Root mean square of the distances of the noisy atoms from their places in Å."""
+        return float(self.errors(self.noisy).square().mean().sqrt())
+
+    @property
+    def rmsd_after(self) -> float:
+        """The same after denoising."""
+        return float(self.errors(self.denoised).square().mean().sqrt())
+
+
+@torch.no_grad()
+def denoise_chains(model: Equiformer, chains: Sequence[Data], noise: float, seed: int = 0) -> Iterator[DenoisedChain]:
+    """Add noise to chains and let a network move the atoms back, once.
+
+    Args:
+        model: trained by `train_denoiser`.
+        chains: other chains than those of the training, with the same kind of atoms.
+        noise: standard deviation per coordinate in Å.
+        seed: of the noise: the same for every network, chain by chain.
+    """
+    device = next(model.parameters()).device
+    for number, chain in enumerate(chains):
+        generator = torch.Generator().manual_seed(1_000_003 * seed + number)
+        noisy = add_noise(chain, noise, model.config.cutoff, generator)
+        moved = displacement(model, noisy.to(device)).cpu()
+        yield DenoisedChain(chain, noisy.pos.cpu(), noisy.pos.cpu() + moved)
