@@ -122,7 +122,7 @@ def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", fol
 
     import torch
 
-    from .. import save_model
+    from ..checkpoints import save_model
     from ..training.hardware import hardware
     from ..training.protein_denoising import denoise_chains, train_denoiser
     from ..training.protein_report import write_report

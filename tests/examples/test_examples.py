@@ -10,6 +10,7 @@ import pytest
 
 from pyg_equiformer import EnergyForces, Equiformer, load_model
 
+from ..data.protein_texts import chain
 from ..data.raw_files import molecules, trajectory, write_md17, write_qm9, write_rmd17
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -64,7 +65,23 @@ def test_md17_learns_from_raw_files_and_saves_a_model(root, tmp_path, molecule):
     assert isinstance(load_model(tmp_path / f"md17_{molecule}.pt"), EnergyForces)
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py") if p.name not in ("qm9.py", "md17.py")))
+def test_proteins_are_denoised(tmp_path):
+    pytest.importorskip("biotite")
+    (tmp_path / "proteins").mkdir()
+    for name in ("AGSAGS", "GGGG", "SASA"):
+        (tmp_path / "proteins" / f"{name}.pdb").write_text(chain(name))
+    text = run("denoise_proteins.py", tmp_path, "proteins")
+    before, after = map(float, re.search(r"RMSD (\S+) → (\S+) Å on average", text).groups())
+    assert 0.5 < before < 3
+    assert after > 0
+    assert list((tmp_path / "denoised").glob("*.pdb"))
+
+
+#: These need files.
+NEED_DATA = ("qm9.py", "md17.py", "denoise_proteins.py")
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py") if p.name not in NEED_DATA))
 def test_examples_without_a_download_run(name, tmp_path):
     assert run(name, tmp_path)
 
