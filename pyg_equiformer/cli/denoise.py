@@ -138,7 +138,7 @@ def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", fol
     model = train_denoiser(train_chains, config, device, report)
     save_model(folder / "model.pt", model.cpu())
     results = []
-    for result in denoise_chains(model.to(device), test_chains, config.noise, config.seed):
+    for result in denoise_chains(model.to(device), test_chains, config.noise, config.seed, cutoff=config.cutoff):
         results.append(result)
         length = len(result.chain.sequence)
         _say(f"{result.chain.name}, {length} residues: RMSD {result.rmsd_before:.3f} → {result.rmsd_after:.3f} Å")

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from e3nn.o3 import Irreps
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from ..data.protein_atoms import AtomSet, num_tokens
@@ -104,7 +105,7 @@ def add_noise(chain: Data, noise: float, cutoff: float, generator: torch.Generat
     return ProteinGraph(cutoff)(moved)
 
 
-def displacement(model: Equiformer, graph: Data) -> Tensor:
+def displacement(model: nn.Module, graph: Data) -> Tensor:
     """Return where the network would move each atom [N, 3] in Å, of a chain or a batch with edges."""
     out: Tensor = model(
         graph.atom_type, graph.pos, graph.get("batch"), edge_index=graph.edge_index, edge_attr=graph.edge_attr
@@ -117,7 +118,8 @@ def train_denoiser(
     config: ProteinDenoisingConfig,
     device: str | torch.device = "cpu",
     report: Callable[[int, int, float, float], None] | None = None,
-) -> Equiformer:
+    network: nn.Module | None = None,
+) -> Any:
     r"""Train a network to find the way back, on new noise in every step.
 
     .. math:: L = \frac{1}{N} \sum_i \left| f(\tilde x)_i - (x_i - \tilde x_i) \right|^2
@@ -128,6 +130,8 @@ def train_denoiser(
         device: where to train.
         report: called after each epoch with its number, the steps so far, the seconds so far, and the RMSD in Å between
             the chains and what the network made of the noisy ones.
+        network: that is trained, called as `displacement` does. None: `config.network()` for the mean number of
+            neighbours.
 
     Raises:
         ValueError: if there are no chains, or the loss is not finite.
@@ -136,9 +140,11 @@ def train_denoiser(
         raise ValueError("expected chains to train on, got none")
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    sample = [add_noise(chain, config.noise, config.cutoff, generator) for chain in chains[:20]]
-    degree = sum(g.num_edges for g in sample) / sum(int(g.num_nodes or 0) for g in sample)
-    model = config.network(max(degree, 1.0)).to(device).train()
+    if network is None:
+        sample = [add_noise(chain, config.noise, config.cutoff, generator) for chain in chains[:20]]
+        degree = sum(g.num_edges for g in sample) / sum(int(g.num_nodes or 0) for g in sample)
+        network = config.network(max(degree, 1.0))
+    model = network.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4)
     start, done, epoch_sum, seen = time.monotonic(), 0.0, 0.0, 0
     for step, (epoch, part, last) in enumerate(_batches(chains, config, generator), 1):
@@ -207,7 +213,9 @@ class DenoisedChain:
 
 
 @torch.no_grad()
-def denoise_chains(model: Equiformer, chains: Sequence[Data], noise: float, seed: int = 0) -> Iterator[DenoisedChain]:
+def denoise_chains(
+    model: nn.Module, chains: Sequence[Data], noise: float, seed: int = 0, *, cutoff: float | None = None
+) -> Iterator[DenoisedChain]:
     """Add noise to chains and let a network move the atoms back, once.
 
     Args:
@@ -215,10 +223,12 @@ def denoise_chains(model: Equiformer, chains: Sequence[Data], noise: float, seed
         chains: other chains than those of the training, with the same kind of atoms.
         noise: standard deviation per coordinate in Å.
         seed: of the noise: the same for every network, chain by chain.
+        cutoff: of the edges in Å. None: that of the network.
     """
+    reach: float = model.config.cutoff if cutoff is None else cutoff  # type: ignore[union-attr, assignment]
     device = next(model.parameters()).device
     for number, chain in enumerate(chains):
         generator = torch.Generator().manual_seed(1_000_003 * seed + number)
-        noisy = add_noise(chain, noise, model.config.cutoff, generator)
+        noisy = add_noise(chain, noise, reach, generator)
         moved = displacement(model, noisy.to(device)).cpu()
         yield DenoisedChain(chain, noisy.pos.cpu(), noisy.pos.cpu() + moved)
