@@ -31,13 +31,13 @@ TEST = 30
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    chains = read_protein_chains(options.shared / "data" / "protein_bm5_chains.npz").chains
+    chains = read_protein_chains(options.shared / "protein_bm5_chains.npz").chains
     train, test = split_chains(chains, TEST)
     config = ProteinDenoisingConfig(max_time=seconds(options.max_time), seed=options.seed)
     for name in options.networks or NETWORKS:
         print(f"{name}: training", flush=True)
         row = _run(name, config, train, test)
-        row |= {"threads": options.threads, "hardware": hardware("cpu"), "torch": torch.__version__}
+        row |= {"threads": options.threads, "hardware": hardware(), "torch": torch.__version__}
         row["python"] = platform.python_version()
         path = RESULTS / f"denoising_{name}_{options.max_time}_{options.seed}.json"
         path.write_text(json.dumps(row, indent=1) + "\n")
@@ -73,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--max-time", default="3m", metavar="TIME", help="of the training of each: 3m, 1h")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder of the chains")
     return parser.parse_args()
 
 
