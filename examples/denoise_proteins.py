@@ -11,10 +11,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch_geometric.loader import DataLoader
 
 from pyg_equiformer import Equiformer
-from pyg_equiformer.data.protein_chains import read_protein_chains
+from pyg_equiformer.data import read_protein_chains
 from pyg_equiformer.data.protein_edges import NUM_SEPARATIONS, ProteinGraph
 from pyg_equiformer.data.protein_split import split_chains
 from pyg_equiformer.data.protein_writer import write_chain
@@ -32,7 +31,7 @@ def add_noise(chain):
 def denoised(model, data):
     # N, CA and C are the "elements" 0, 1 and 2; edges tell how far apart two residues are in the sequence.
     settings = {"edge_index": data.edge_index, "edge_attr": data.edge_attr}
-    return data.pos + model(data.atom_type, data.pos, data.get("batch"), **settings)
+    return data.pos + model(data.atom_type, data.pos, **settings)
 
 
 def rmsd(pos, clean):
@@ -59,8 +58,8 @@ def main(files: list[Path], steps: int, out: Path) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     drawn = torch.utils.data.RandomSampler(train, replacement=True, num_samples=steps)
     for step, i in enumerate(drawn, 1):
-        batch = add_noise(train[i])
-        loss = (denoised(model, batch) - batch.clean).square().sum(dim=1).mean()
+        data = add_noise(train[i])
+        loss = (denoised(model, data) - data.clean).square().sum(dim=1).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -72,12 +71,13 @@ def main(files: list[Path], steps: int, out: Path) -> None:
     model.eval()
     out.mkdir(exist_ok=True)
     before, after = [], []
-    for data in DataLoader([add_noise(chain) for chain in test]):
+    for chain in test:
+        data = add_noise(chain)
         with torch.no_grad():
             pos = denoised(model, data)
         before.append(rmsd(data.pos, data.clean))
         after.append(rmsd(pos, data.clean))
-        write_chain(out / f"{data.name[0]}.pdb", test[len(after) - 1], pos)
+        write_chain(out / f"{chain.name}.pdb", chain, pos)
     print(f"{len(test)} test chains: RMSD {sum(before) / len(test):.2f} → {sum(after) / len(test):.2f} Å on average")
     print(f"denoised chains are in {out}/")
 

@@ -65,7 +65,7 @@ def denoise(
     how far apart their residues are in the sequence, and predicts the displacement back. Printed are the RMSD before
     and after for each test chain, without superposition, and what was left out in reading the files. DIR holds
     metrics.json, denoising.png, the network model.pt, and the noisy and the denoised test chains as PDB files in
-    structures/.
+    structures/. Ctrl-C ends the training early and tests what was learnt.
     """
     from ..training.folder import check_new, new_folder
     from ..training.protein_denoising import ProteinDenoisingConfig
@@ -124,6 +124,7 @@ def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", fol
 
     from ..checkpoints import save_model
     from ..training.hardware import hardware
+    from ..training.progress import StopOnInterrupt
     from ..training.protein_denoising import denoise_chains, train_denoiser
     from ..training.protein_report import write_report
 
@@ -135,7 +136,10 @@ def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", fol
         trained.update(epochs=epoch, steps=steps, seconds={"value": round(time, 1), "unit": "s"})
         _say(f"epoch {epoch}, step {steps}, {time:.0f} s: training RMSD {rmsd:.3f} Å")
 
-    model = train_denoiser(train_chains, config, device, report)
+    with StopOnInterrupt() as interrupt:
+        model = train_denoiser(train_chains, config, device, report, stop=lambda: interrupt.requested)
+    if interrupt.requested:
+        _say(f"{interrupt.reason} ended the training early; testing what was learnt, a second one ends that")
     save_model(folder / "model.pt", model.cpu())
     results = []
     for result in denoise_chains(model.to(device), test_chains, config.noise, config.seed, cutoff=config.cutoff):

@@ -4,6 +4,7 @@ from .builtin import is_builtin, open_builtin
 from .dataset_view import wrap_dataset
 from .molecules import load_structure
 from .opening import open_structures
+from .protein_chains import read_protein_chains
 from .qm9 import QM9_TARGETS
 from .read_options import ReadOptions
 from .sampling import partial_path, sample_trajectory, write_trajectory
@@ -21,6 +22,7 @@ __all__ = [
     "open_builtin",
     "open_structures",
     "partial_path",
+    "read_protein_chains",
     "read_structures",
     "sample_trajectory",
     "wrap_dataset",

@@ -118,6 +118,7 @@ def train_denoiser(
     config: ProteinDenoisingConfig,
     device: str | torch.device = "cpu",
     report: Callable[[int, int, float, float], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
     network: nn.Module | None = None,
 ) -> Any:
     r"""Train a network to find the way back, on new noise in every step.
@@ -130,6 +131,7 @@ def train_denoiser(
         device: where to train.
         report: called after each epoch with its number, the steps so far, the seconds so far, and the RMSD in Å between
             the chains and what the network made of the noisy ones.
+        stop: asked after each step; True ends the training there.
         network: that is trained, called as `displacement` does. None: `config.network()` for the mean number of
             neighbours.
 
@@ -146,30 +148,35 @@ def train_denoiser(
         network = config.network(max(degree, 1.0))
     model = network.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4)
-    start, done, epoch_sum, seen = time.monotonic(), 0.0, 0.0, 0
+    start, done, losses = time.monotonic(), 0.0, list[float]()
     for step, (epoch, part, last) in enumerate(_batches(chains, config, generator), 1):
-        seconds = time.monotonic() - start
-        done = max(done, seconds / config.max_time if config.max_time else 0.0, epoch / (config.epochs or float("inf")))
+        past = (time.monotonic() - start) / (config.max_time or float("inf"))
+        done = max(done, past, epoch / (config.epochs or float("inf")))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * warmup_cosine(done)
         noisy = [add_noise(chain, config.noise, config.cutoff, generator) for chain in part]
-        batch = Batch.from_data_list(noisy).to(device)
-        loss = (displacement(model, batch) - (batch.clean - batch.pos)).square().sum(dim=1).mean()
-        if not torch.isfinite(loss):
-            raise ValueError(f"the loss is {float(loss)} at step {step}: give a smaller learning_rate")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        epoch_sum, seen = epoch_sum + float(loss.detach()), seen + 1
-        ended = config.max_time is not None and time.monotonic() - start >= config.max_time
-        if report and (last or ended):
-            report(int(epoch) + 1, step, time.monotonic() - start, (epoch_sum / seen) ** 0.5)
-        if last:
-            epoch_sum, seen = 0.0, 0
+        losses.append(_step(model, optimizer, Batch.from_data_list(noisy).to(device)))
+        seconds = time.monotonic() - start
+        ended = seconds >= (config.max_time or float("inf")) or stop()
+        if last or ended:
+            if report:
+                report(int(epoch) + 1, step, seconds, (sum(losses) / len(losses)) ** 0.5)
+            losses.clear()
         if ended:
             break
     return model.eval()
+
+
+def _step(model: Equiformer, optimizer: torch.optim.Optimizer, batch: Data) -> float:
+    """Do one step, and return the loss before it."""
+    loss = (displacement(model, batch) - (batch.clean - batch.pos)).square().sum(dim=1).mean()
+    if not torch.isfinite(loss):
+        raise ValueError(f"the loss is {float(loss)}, expected a finite one: give a smaller learning_rate")
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())
 
 
 def _batches(

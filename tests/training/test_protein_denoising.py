@@ -108,6 +108,20 @@ def test_the_time_limit_ends_the_training_after_a_step(chains):
     assert [t[:2] for t in told] == [(1, 1)]
 
 
+def test_a_request_to_stop_ends_the_training_after_the_step_under_way(chains):
+    told = []
+    config = dataclasses.replace(TINY, epochs=50)
+    train_denoiser(chains, config, report=lambda *values: told.append(values), stop=lambda: len(told) == 2)
+    assert [t[:2] for t in told] == [(1, 2), (2, 4), (3, 5)]
+
+
+def test_several_chains_make_a_step(chains):
+    told = []
+    config = dataclasses.replace(TINY, epochs=2, batch_size=2)
+    train_denoiser(chains, config, report=lambda *values: told.append(values))
+    assert [t[1] for t in told] == [1, 2]
+
+
 def test_a_chain_of_a_thousand_residues_runs():
     result = next(denoise_chains(TINY.network(), [made(1000)], 1.0))
     assert result.denoised.shape == (3000, 3)
