@@ -16,6 +16,11 @@ AttentionKind = Literal["mlp", "dot", "distance"]
 ScalarScoreKind = Literal["distance", "dot"]
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Return float16 as float32, in which products of its numbers do not overflow; other precisions have the range."""
+    return x.float() if x.dtype == torch.float16 else x
+
+
 class MLPScore(nn.Module):
     r"""Score from the message's invariants (GATv2, arXiv 2105.14491).
 
@@ -70,7 +75,7 @@ class MLPScore(nn.Module):
         return self._of(self.lin_self.blocks(x))
 
     def _of(self, keys: Blocks) -> Tensor:
-        hidden = rearrange(keys[0], "e 1 (g c) -> e g c", g=self.kv_heads)
+        hidden = rearrange(_wide(keys[0]), "e 1 (g c) -> e g c", g=self.kv_heads)
         hidden = SMOOTH_LEAKY_RELU_GAIN * smooth_leaky_relu(hidden)
         return (share_heads(hidden, self.heads, dim=1) * self.vector).sum(-1)
 
@@ -116,14 +121,14 @@ class _QueryScore(nn.Module):
         return self._compare([self._by_head(q, self.heads) for q in self._queries(x)], self.key_self.blocks(x))
 
     def _queries(self, x: Blocks) -> Blocks:
-        return self.query.blocks(x)
+        return [_wide(q) for q in self.query.blocks(x)]
 
     @staticmethod
     def _by_head(x: Tensor, heads: int) -> Tensor:
         return rearrange(x, "e m (h c) -> e h m c", h=heads)
 
     def _shared(self, keys: Blocks) -> list[Tensor]:
-        return [share_heads(self._by_head(k, self.kv_heads), self.heads, dim=1) for k in keys]
+        return [share_heads(self._by_head(_wide(k), self.kv_heads), self.heads, dim=1) for k in keys]
 
     def _compare(self, queries: list[Tensor], keys: Blocks) -> Tensor:
         raise NotImplementedError  # of each kind
@@ -142,7 +147,7 @@ class DotScore(_QueryScore):
 
     def _queries(self, x: Blocks) -> Blocks:
         number = sum(self.layout.channels)
-        return [(number * d) ** -0.5 * q for d, q in zip(self.layout.dims, self.query.blocks(x))]
+        return [(number * d) ** -0.5 * _wide(q) for d, q in zip(self.layout.dims, self.query.blocks(x))]
 
     def _compare(self, queries: list[Tensor], keys: Blocks) -> Tensor:
         terms = [(q * k).flatten(2).sum(-1) for q, k in zip(queries, self._shared(keys))]

@@ -81,6 +81,40 @@ def test_huge_logits_neither_overflow_nor_vanish(dtype: torch.dtype) -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("scale", [2.0, 32.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_where_nothing_overflows_the_relaxed_softmax_is_the_same_function(scale: float, weighted: bool) -> None:
+    index, a = torch.tensor(INDEX), 20 * random(len(INDEX), 2).detach()
+    u = torch.linspace(0.1, 1, len(INDEX), dtype=torch.float64) if weighted else torch.ones(len(INDEX)).double()
+    expected = torch.zeros_like(a)
+    for i in index.unique():
+        edges = index == i
+        low = a[edges] / scale
+        share = u[edges].unsqueeze(1) * ((low - low.amax(0)) * scale).exp()
+        expected[edges] = share / share.sum(0)
+    assert torch.allclose(segment_softmax(a, index, N, u if weighted else None), expected, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_largest_logits_of_half_precision_neither_overflow_nor_vanish(dtype: torch.dtype, weighted: bool) -> None:
+    most = torch.finfo(dtype).max
+    logits = torch.tensor([[most], [most], [-most], [-most], [most], [-most]], dtype=dtype, requires_grad=True)
+    weight = torch.ones(6) if weighted else None
+    alpha = segment_softmax(logits, torch.tensor([0, 0, 1, 1, 2, 2]), 3, weight)
+    assert alpha.dtype == dtype
+    assert alpha.flatten().tolist() == [0.5, 0.5, 0.5, 0.5, 1.0, 0.0]
+    (gradient,) = torch.autograd.grad(alpha.square().sum(), logits)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_shares_of_many_edges_are_float32s_rounded(dtype: torch.dtype) -> None:
+    logits, index = torch.randn(3000, 2).to(dtype), torch.arange(3000) % 2
+    alpha = segment_softmax(logits, index, 2)
+    assert torch.equal(alpha, segment_softmax(logits.float(), index, 2).to(dtype))
+
+
 def test_an_edge_of_weight_zero_is_as_good_as_absent() -> None:
     index, logits = torch.tensor(INDEX), random(len(INDEX), 2)
     keep = torch.tensor([True, True, False, True, True, False, True])

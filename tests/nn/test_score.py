@@ -109,3 +109,16 @@ def test_attention_vector_starts_as_glorot() -> None:
     bound = (6 / (4 + 400)) ** 0.5
     assert vector.abs().max() <= bound
     assert vector.abs().max() > 0.95 * bound
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scores_of_large_half_precision_features_do_not_overflow(kind: str, dtype: torch.dtype) -> None:
+    score = Scored(kind).score.to(dtype)
+    x = [(3e3 * b).to(dtype) for b in Layout(IRREPS).split(inputs()[0])]
+    keys = [(6e4 * torch.randn(5, d, c, dtype=torch.float64).tanh()).to(dtype) for d, c in ((1, 6), (3, 4), (5, 2))]
+    index = torch.tensor(INDEX)
+    given = score(x, keys, index).double()
+    exact = score.double()([b.double() for b in x], [b.double() for b in keys], index)
+    assert exact.abs().max() > 2e4
+    assert (given - exact).abs().max() < 0.03 * exact.abs().max()
