@@ -106,6 +106,8 @@ class OfficialNames(Numbering):
     def norm(self, name: str, ours: str, module: EquivariantNorm) -> None:
         if module.kind == "none":
             return
+        if module.kind in ("rms", "merged"):
+            raise ValueError(f"the published norms are 'layer', 'fast_layer', 'graph', 'instance', got {module.kind!r}")
         merged = len(module.layout_in.entries) > len(module.layout_in.types)
         if merged and module.kind in ("layer", "fast_layer"):
             raise ValueError(
@@ -156,14 +158,19 @@ class OfficialNames(Numbering):
             self.fixed[f"{name}.mul.output_mask"] = torch.ones(gated.dim)
 
     def feed_forward(self, name: str, ours: str, module: FeedForward) -> None:
+        if not isinstance(module.activation, Gate) or module.norms:
+            raise ValueError(
+                "the published feed-forward network has gates and sees no norms: expected activation='gate' and "
+                f"norms=False, got {type(module.activation).__name__} and norms={module.norms}"
+            )
         self.linear(
             f"{name}.fctp_1",
             f"{ours}.lin_in",
             module.lin_in,
             rows=channel_entries(module.irreps_in, simplify=False),
-            columns=self.gate_columns(module.gate),
+            columns=self.gate_columns(module.activation),
         )
-        self.gate(f"{name}.fctp_1.gate", module.gate)
+        self.gate(f"{name}.fctp_1.gate", module.activation)
         self.linear(f"{name}.fctp_2", f"{ours}.lin_out", module.lin_out)
 
     def edge_degree(self, name: str, ours: str, module: EdgeDegreeEmbedding) -> None:
@@ -240,6 +247,8 @@ class OfficialNames(Numbering):
         return grids, _joined([self.bias_of(part) for part in parts])
 
     def block(self, name: str, ours: str, module: EquiformerBlock) -> None:
+        if module.norm_position != "pre":
+            raise ValueError(f"the published blocks have norm_position='pre', got {module.norm_position!r}")
         self.norm(f"{name}.norm_1", f"{ours}.norm_attn", module.norm_attn)
         attention = "dpa" if module.attn.attention == "dot" else "ga"
         self.attention(f"{name}.{attention}", f"{ours}.attn", module.attn)

@@ -9,8 +9,18 @@ from typing import Any, Literal, get_args
 from e3nn.o3 import Irreps
 
 from ..conv import MessageKind, check_kv_heads
-from ..nn import NORM_KINDS, SCORES, AttentionKind, BasisKind, NormKind, ScalarScoreKind
+from ..nn import (
+    FFN_ACTIVATIONS,
+    NORM_KINDS,
+    SCORES,
+    AttentionKind,
+    BasisKind,
+    FFNActivationKind,
+    NormKind,
+    ScalarScoreKind,
+)
 from ..o3 import SCALAR, as_irreps, check_irreps_sh, count
+from .block import NORM_POSITIONS, NormPosition, check_norm_position
 
 OutputKind = Literal["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
 HeadKind = Literal["mlp", "attention"]
@@ -39,6 +49,10 @@ class EquiformerConfig:
         attention, scalar_score, kv_heads, attend_self, gate_heads, linear_attention_heads: kind and options of
             attention, see `EquiformerConv`.
         message, norm, rescale_degree: see `EquiformerConv` and `EquivariantNorm`.
+        norm_position: "pre" normalises what a branch of a block is given, "sandwich" what it gives too; see
+            `EquiformerBlock`.
+        ffn_activation: "gate" or "norm", inside the feed-forward networks; see `FeedForward`.
+        ffn_norms: the feed-forward networks also see the norms of the channels of higher types.
         attention_parity: "ignored" makes attention blind to parity, as published dot-product attention is where
             a head holds both parities; see `ParityBlindConv`.
         envelope: "polynomial" makes energy and forces smooth at the cutoff; "none" is as published.
@@ -85,6 +99,9 @@ class EquiformerConfig:
     message: MessageKind = "nonlinear"
     attention_parity: ParityKind = "kept"
     norm: NormKind = "layer"
+    norm_position: NormPosition = "pre"
+    ffn_activation: FFNActivationKind = "gate"
+    ffn_norms: bool = False
     rescale_degree: bool = False
     envelope: EnvelopeKind = "none"
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
@@ -170,6 +187,8 @@ class EquiformerConfig:
             "scalar_score": get_args(ScalarScoreKind),
             "message": ("nonlinear", "linear"),
             "norm": NORM_KINDS,
+            "norm_position": NORM_POSITIONS,
+            "ffn_activation": tuple(FFN_ACTIVATIONS),
             "attention_parity": ("kept", "ignored"),
             "envelope": ("none", "polynomial"),
             "output": ("graph_scalar", "node_scalar", "graph_vector", "node_vector"),
@@ -178,6 +197,10 @@ class EquiformerConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name in ("ffn_norms", "reversible"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        check_norm_position(self.norm_position, self.norm)
 
     def _check_numbers(self) -> None:
         for name in ("num_layers", "heads", "num_basis", "num_outputs"):
@@ -198,8 +221,6 @@ class EquiformerConfig:
             raise ValueError(f"elements must be distinct atomic numbers, got {self.elements}")
 
     def _check_reversible(self) -> None:
-        if not isinstance(self.reversible, bool):
-            raise ValueError(f"reversible must be true or false, got {self.reversible!r}")
         if self.reversible and self.num_layers < 2:
             raise ValueError(
                 "reversible needs num_layers of at least 2, as the last block is not reversible, "

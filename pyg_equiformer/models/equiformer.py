@@ -89,6 +89,9 @@ class Equiformer(CompilesParts):
                 irreps_out=c.irreps if k < c.num_layers - 1 else c.irreps_feature,
                 irreps_ffn=c.irreps_ffn,
                 norm=c.norm,
+                norm_position=c.norm_position,
+                ffn_activation=c.ffn_activation,
+                ffn_norms=c.ffn_norms,
                 drop_path=c.drop_path,
                 **attn,
             )

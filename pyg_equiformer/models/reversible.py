@@ -72,9 +72,9 @@ def _stored(blocks: Sequence[EquiformerBlock], x: Blocks, edges: dict[str, Any],
     """Return the same features by the equations as they stand, for ordinary autograd and compilers."""
     first, second = x, x
     for block in blocks:
-        y = block.attn(block.norm_attn(second, **graphs), **edges, **graphs)
+        y = block.attend(second, graphs=graphs, **edges)
         first = [a + b for a, b in zip(first, y)]
-        y = block.drop_path(block.ffn(block.norm_ffn(first, **graphs)), **graphs)
+        y = block.feed(first, graphs=graphs)
         second = [a + b for a, b in zip(second, y)]
     return [(a + b) / 2 for a, b in zip(first, second)]
 
@@ -228,7 +228,8 @@ class _Branch(nn.Module):
 class _Attention(_Branch):
     def __init__(self, block: EquiformerBlock, leaves: list[Any], spec: Any, floats: list[int]) -> None:
         super().__init__()
-        self.norm_attn, self.attn = block.norm_attn, block.attn
+        self.norm_attn, self.attn, self.norm_attn_out = block.norm_attn, block.attn, block.norm_attn_out
+        self.drop_path = block.drop_path
         self.leaves, self.spec, self.floats = leaves, spec, floats
         self.num_reads = len(floats)
 
@@ -238,16 +239,22 @@ class _Attention(_Branch):
             leaves[k] = t
         edges = dict(pytree.tree_unflatten(leaves, self.spec))
         out: Blocks = self.attn(self.norm_attn(x, **self.graphs), **edges, **self.graphs)
+        if self.norm_attn_out is None:
+            return out
+        out = self.drop_path(self.norm_attn_out(out, **self.graphs), **self.graphs)
         return out
 
 
 class _FeedForward(_Branch):
     def __init__(self, block: EquiformerBlock) -> None:
         super().__init__()
-        self.norm_ffn, self.ffn, self.drop_path = block.norm_ffn, block.ffn, block.drop_path
+        self.norm_ffn, self.ffn, self.norm_ffn_out = block.norm_ffn, block.ffn, block.norm_ffn_out
+        self.drop_path = block.drop_path
 
     def forward(self, x: Blocks, reads: Sequence[Tensor]) -> Blocks:
-        out: Blocks = self.drop_path(self.ffn(self.norm_ffn(x, **self.graphs)), **self.graphs)
+        out: Blocks = self.ffn(self.norm_ffn(x, **self.graphs))
+        out = out if self.norm_ffn_out is None else self.norm_ffn_out(out, **self.graphs)
+        out = self.drop_path(out, **self.graphs)
         return out
 
 

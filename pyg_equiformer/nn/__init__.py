@@ -1,10 +1,18 @@
 """Equivariant layers from irreps to irreps. They know nothing of graphs."""
 
-from .activation import Gate, HeadGate, ScalarActivation, gate_irreps, smooth_leaky_relu
+from .activation import (
+    Gate,
+    HeadGate,
+    NormActivation,
+    ScalarActivation,
+    channel_norm,
+    gate_irreps,
+    smooth_leaky_relu,
+)
 from .couplings import Couplings
 from .depthwise_tensor_product import DepthwiseTensorProduct
 from .dropout import DropPath, EquivariantDropout, check_probability
-from .feed_forward import FeedForward
+from .feed_forward import FFN_ACTIVATIONS, FeedForward, FFNActivationKind
 from .irreps_module import IrrepsModule
 from .linear import Linear, PathLinear, map_product, share_heads
 from .linear_attention import LinearAttention
@@ -21,6 +29,7 @@ from .radial import (
 from .score import SCORES, AttentionKind, DistanceScore, DotScore, MLPScore, ScalarScoreKind
 
 __all__ = [
+    "FFN_ACTIVATIONS",
     "NORM_KINDS",
     "SCORES",
     "AttentionKind",
@@ -34,6 +43,7 @@ __all__ = [
     "EquivariantDropout",
     "EquivariantNorm",
     "ExpNormalBasis",
+    "FFNActivationKind",
     "FeedForward",
     "Gate",
     "GaussianBasis",
@@ -42,11 +52,13 @@ __all__ = [
     "Linear",
     "LinearAttention",
     "MLPScore",
+    "NormActivation",
     "NormKind",
     "PathLinear",
     "RadialMLP",
     "ScalarActivation",
     "ScalarScoreKind",
+    "channel_norm",
     "check_probability",
     "gate_irreps",
     "map_product",

@@ -1,4 +1,6 @@
-"""Activations whose output has the second moment of their normal-distributed input, and the gate."""
+"""Activations whose output has the second moment of their normal-distributed input, gated or by their norm."""
+
+import math
 
 import torch
 from e3nn.o3 import Irreps
@@ -99,6 +101,79 @@ class HeadGate(nn.Module):
     def forward(self, out: Blocks, x: Blocks) -> Blocks:
         share = torch.sigmoid(self.lin(x[0])).unsqueeze(3)
         return [(y.unflatten(2, (self.heads, -1)) * share).flatten(2) for y in out]
+
+
+def channel_norm(x: Tensor, eps: float = 1e-4) -> Tensor:
+    r"""Return the root mean square of the components of each channel, smooth at zero: [N, 2l+1, C] → [N, 1, C].
+
+    .. math:: n = \sqrt{|x|^2 / (2l+1) + ε}
+
+    Half precision is squared in float32, in which nothing overflows.
+
+    Example:
+        >>> channel_norm(torch.full((1, 3, 2), 2.0)).shape
+        torch.Size([1, 1, 2])
+    """
+    wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return ((wide * wide).mean(dim=-2, keepdim=True) + eps).sqrt().to(x.dtype)
+
+
+def norm_gain(dim: int) -> float:
+    """Return 1/√E[x₁² σ(n)²] of `dim` independent standard normal components with root mean square n.
+
+    Example:
+        >>> round(norm_gain(3), 2)
+        1.35
+    """
+    radius = torch.linspace(0, 8 + math.sqrt(dim), 4001, dtype=torch.float64)
+    density = radius ** (dim - 1) * torch.exp(-radius * radius / 2)
+    mean_square = radius * radius / dim
+    moment = (density * mean_square * torch.sigmoid(mean_square.sqrt()) ** 2).sum() / density.sum()
+    return float(moment.rsqrt())
+
+
+class NormActivation(IrrepsModule):
+    r"""Non-linearity by the norm of each channel: SiLU on 0e, every other channel times a sigmoid of its own norm.
+
+    .. math:: y_0 = c_1\,\mathrm{SiLU}(x_0), \qquad y_l = c_l\,σ(n_l + b_l)\, x_l, \qquad
+        n_l = \sqrt{|x_l|^2 / (2l+1) + ε}
+
+    with a learned b per channel, zero at first, and constants c that keep the second moment of normal inputs.
+    Unlike `Gate` it needs no further scalars, and channels of different types do not meet. ε keeps all derivatives
+    finite at zero.
+
+    Args:
+        irreps: irreps of input and output.
+
+    Raises:
+        ValueError: if `irreps` is empty.
+
+    Example:
+        >>> activation = NormActivation("4x0e+2x1o")
+        >>> activation.irreps_in, activation(torch.zeros(3, 10)).shape
+        (4x0e+2x1o, torch.Size([3, 10]))
+    """
+
+    def __init__(self, irreps: Irreps | str) -> None:
+        super().__init__(irreps, irreps)
+        layout = self.layout_in
+        self.gains = [norm_gain(d) for d in layout.dims]
+        self.bias = nn.ParameterDict(
+            {n: nn.Parameter(torch.zeros(mul)) for n, mul in zip(layout.names, layout.channels) if n != "0e"}
+        )
+
+    def reset_parameters(self) -> None:
+        for bias in self.bias.values():
+            nn.init.zeros_(bias)
+
+    def blocks(self, x: Blocks) -> Blocks:
+        out = []
+        for name, gain, b in zip(self.layout_in.names, self.gains, x):
+            if name == "0e":
+                out.append(SILU_GAIN * silu(b))
+            else:
+                out.append(b * (gain * torch.sigmoid(channel_norm(b) + self.bias[name])).to(b.dtype))
+        return out
 
 
 class ScalarActivation(nn.Module):

@@ -103,6 +103,10 @@ def from_config(config: "EquiformerConfig") -> tuple[str, dict[str, Any]]:
     wanted: dict[str, tuple[Any, ...]] = {
         "envelope": ("none",),
         "reversible": (False,),
+        "norm": ("layer", "fast_layer", "graph", "instance", "none"),
+        "norm_position": ("pre",),
+        "ffn_activation": ("gate",),
+        "ffn_norms": (False,),
         "edge_dim": (0,),
         "attention": ("mlp", "dot"),
         "kv_heads": (None, c.heads),
