@@ -42,6 +42,21 @@ def test_heads_that_hold_whole_irreps_evenly_convert(cls, ctor):
     check_variant(cls, ctor)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"norm": "rms"}, "published norms are .*, got 'rms'"),
+        ({"norm": "merged"}, "published norms are .*, got 'merged'"),
+        ({"norm_position": "sandwich"}, "norm_position='pre', got 'sandwich'"),
+        ({"ffn_activation": "norm"}, "expected activation='gate' and norms=False, got NormActivation"),
+        ({"ffn_norms": True}, "got Gate and norms=True"),
+    ],
+)
+def test_blocks_without_a_published_counterpart_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        to_official_state_dict(Equiformer.from_preset("small", num_layers=1, **settings))
+
+
 @pytest.mark.parametrize(("cls", "ctor", "words"), REFUSED)
 def test_irreps_without_an_equivalent_are_refused(cls, ctor, words):
     weights = reference_of(cls, ctor).state_dict()

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from pyg_equiformer import Equiformer
 
+#: Norms on both sides of each branch, of all types together, in feed-forward networks too.
+SANDWICH = {"norm": "merged", "norm_position": "sandwich", "ffn_activation": "norm", "ffn_norms": True}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 #: Sizes that keep every feature of a preset and take milliseconds.

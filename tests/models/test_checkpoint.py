@@ -7,7 +7,7 @@ from torch import Tensor
 from pyg_equiformer import EnergyForces, Equiformer
 from pyg_equiformer.checkpoints import to_official_state_dict
 
-from .conftest import tiny
+from .conftest import SANDWICH, tiny
 
 KINDS = ("tensor_product", "block")
 
@@ -41,7 +41,9 @@ def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
         assert torch.allclose(a, b, rtol=1e-8, atol=1e-8 * max(1.0, b.detach().abs().max().item()))
 
 
-@pytest.mark.parametrize("settings", [{}, {"preset": "qm9"}, {"attention": "dot"}, {"head": "attention"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"preset": "qm9"}, {"attention": "dot"}, {"head": "attention"}, SANDWICH], ids=str
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_energies_forces_and_gradients_of_a_force_loss_stay_the_same(kind, settings, molecule):
     model = tiny(**settings, proj_dropout=0.2, drop_path=0.1).train()

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from pyg_equiformer import EnergyForces, Equiformer
 from pyg_equiformer.models import EquiformerConfig
 
+from .conftest import SANDWICH
 from .test_engines import SETTINGS
 
 needs_compiler = pytest.mark.skipif(
@@ -69,9 +71,13 @@ def assert_one_graph_serves_all_sizes(function, plain, compiled) -> None:
             assert torch.allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("message", ["nonlinear", pytest.param("linear", marks=pytest.mark.slow)])
-def test_one_captured_graph_of_a_block_serves_all_sizes(message: str, captured_only: None) -> None:
-    plain, compiled = model_of(message=message), model_of(message=message)
+@pytest.mark.parametrize(
+    "settings",
+    [{"message": "nonlinear"}, pytest.param({"message": "linear"}, marks=pytest.mark.slow), SANDWICH],
+    ids=["nonlinear", "linear", "sandwich"],
+)
+def test_one_captured_graph_of_a_block_serves_all_sizes(settings: dict[str, Any], captured_only: None) -> None:
+    plain, compiled = model_of(**settings), model_of(**settings)
     compiled.set_compile(True)
     assert_one_graph_serves_all_sizes(energy_and_gradients, plain, compiled)
 

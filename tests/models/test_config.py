@@ -24,6 +24,10 @@ def test_a_config_cannot_be_changed():
     [
         ({"num_layer": 3}, "no setting 'num_layer'; did you mean num_layers"),
         ({"norm": "batch"}, "norm must be one of"),
+        ({"norm_position": "post"}, r"norm_position must be one of \('pre', 'sandwich'\), got 'post'"),
+        ({"norm_position": "sandwich", "norm": "none"}, "norm_position='sandwich' needs a norm"),
+        ({"ffn_activation": "relu"}, r"ffn_activation must be one of \('gate', 'norm'\), got 'relu'"),
+        ({"ffn_norms": "yes"}, "ffn_norms must be true or false, got 'yes'"),
         ({"basis": "fourier"}, "basis must be one of"),
         ({"attention": "softmax"}, "attention must be one of"),
         ({"output": "energy"}, "output must be one of"),

@@ -7,8 +7,9 @@ from torch_geometric.data import Batch, Data
 
 from pyg_equiformer import Equiformer, radius_graph
 from pyg_equiformer.data import RadiusGraph
+from pyg_equiformer.nn import NORM_KINDS
 
-from .conftest import tiny
+from .conftest import SANDWICH, tiny
 
 OUTPUTS = ["graph_scalar", "node_scalar", "graph_vector", "node_vector"]
 
@@ -40,9 +41,10 @@ def _features(preset, output):
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_models_with_parity_turn_vectors_around_under_inversion(output, molecule):
+@pytest.mark.parametrize("settings", [{}, SANDWICH], ids=["as published", "sandwich"])
+def test_models_with_parity_turn_vectors_around_under_inversion(output, settings, molecule):
     z, pos = molecule
-    model = tiny("qm9_e3", output=output, **_features("qm9_e3", output))
+    model = tiny("qm9_e3", output=output, **_features("qm9_e3", output), **settings)
     sign = -1 if output.endswith("vector") else 1
     assert torch.allclose(model(z, -pos), sign * model(z, pos), atol=1e-10)
 
@@ -56,11 +58,18 @@ def test_float32_is_equivariant_to_rounding(molecule):
     assert (a - b).abs().max() <= 1e-4 * a.abs().max()
 
 
-@pytest.mark.parametrize("norm", ["layer", "fast_layer", "graph", "instance", "none"])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        *({"norm": kind} for kind in NORM_KINDS),
+        *({**SANDWICH, "norm": kind} for kind in ("layer", "merged", "graph", "instance")),
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
 @pytest.mark.parametrize("envelope", ["none", "polynomial"])
 def test_a_batch_equals_its_graphs_one_by_one(norm, envelope, molecule):
     z, pos = molecule
-    model = tiny("small", norm=norm, envelope=envelope)
+    model = tiny("small", **norm, envelope=envelope)
     graphs = [(z, pos), (z[:1], pos[:1]), (z[:5], pos[:5] * 1.3)]
     batch = torch.cat([torch.full((len(g[0]),), k) for k, g in enumerate(graphs)])
     together = model(torch.cat([g[0] for g in graphs]), torch.cat([g[1] for g in graphs]), batch)

@@ -16,7 +16,7 @@ from pyg_equiformer.models import equiformer
 from pyg_equiformer.models.reversible import reversible_blocks
 from pyg_equiformer.testing import assert_forces_match_finite_differences, assert_model_equivariant
 
-from .conftest import TINY, tiny
+from .conftest import SANDWICH, TINY, tiny
 
 DROPOUT = {"attn_dropout": 0.3, "proj_dropout": 0.2, "drop_path": 0.3}
 
@@ -26,8 +26,12 @@ def stored_blocks(blocks, x, edges, batch, num_graphs):
     first, second, graphs = x, x, {"batch": batch, "num_graphs": num_graphs}
     for block in blocks:
         y = block.attn(block.norm_attn(second, **graphs), **edges, **graphs)
+        if block.norm_attn_out is not None:
+            y = block.drop_path(block.norm_attn_out(y, **graphs), **graphs)
         first = [a + b for a, b in zip(first, y)]
-        y = block.drop_path(block.ffn(block.norm_ffn(first, **graphs)), **graphs)
+        y = block.ffn(block.norm_ffn(first, **graphs))
+        y = y if block.norm_ffn_out is None else block.norm_ffn_out(y, **graphs)
+        y = block.drop_path(y, **graphs)
         second = [a + b for a, b in zip(second, y)]
     return [(a + b) / 2 for a, b in zip(first, second)]
 
@@ -50,7 +54,13 @@ def assert_same(ours, theirs, tolerance=1e-9):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"message": "nonlinear"}, {"message": "linear", "envelope": "polynomial"}, {"attention": "dot"}]
+    "settings",
+    [
+        {"message": "nonlinear"},
+        {"message": "linear", "envelope": "polynomial"},
+        {"attention": "dot"},
+        {**SANDWICH, "message": "linear"},
+    ],
 )
 @pytest.mark.parametrize("dropout", [False, True])
 def test_energies_forces_and_their_weight_gradients_are_those_of_stored_blocks(
@@ -191,8 +201,9 @@ def test_forces_of_a_reversible_model_are_finite_differences_of_its_energy(molec
     assert_forces_match_finite_differences(EnergyForces(tiny(num_layers=3, reversible=True)), z, pos)
 
 
-def test_a_compiler_is_given_the_same_equations(molecule, monkeypatch):
-    model = tiny(num_layers=3, reversible=True)
+@pytest.mark.parametrize("settings", [{}, SANDWICH], ids=["as published", "sandwich"])
+def test_a_compiler_is_given_the_same_equations(settings, molecule, monkeypatch):
+    model = tiny(num_layers=3, reversible=True, **settings)
     x, edges = model.encode(equiformer.collect_inputs(*molecule, None, None, None, None, model.config))
     want = reversible_blocks(model.blocks[:-1], x, edges)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)

@@ -167,6 +167,10 @@ def test_from_config_is_the_same_network(attention, elements):
         ({"num_outputs": 2}, "num_outputs = 1"),
         ({"attention": "dot", "message": "linear", "irreps_head": "2x0e+1x0o"}, r"only in the order 1x0o\+2x0e, got"),
         ({"output_mean": 1.0}, "output_mean"),
+        ({"norm": "merged"}, "norm = 'layer' or .*, got 'merged'"),
+        ({"norm_position": "sandwich"}, "norm_position = 'pre'"),
+        ({"ffn_activation": "norm"}, "ffn_activation = 'gate'"),
+        ({"ffn_norms": True}, "ffn_norms = False"),
     ],
 )
 def test_settings_without_a_published_counterpart_are_refused(changes, words):
