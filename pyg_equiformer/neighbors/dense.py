@@ -31,18 +31,23 @@ def dense_edges(pos: Tensor, sizes: list[int], r: float, limit: int | None) -> T
         tensor([[1, 0],
                 [0, 1]])
     """
-    largest_block = CPU_PAIRS if pos.device.type == "cpu" else DEVICE_PAIRS
     parts = [pos.new_empty(2, 0, dtype=torch.int64)]
+    for start, graphs, first, last in row_blocks(sizes, pos.device):
+        part = pos[start : start + sum(graphs)]
+        parts.append(close_pairs(part, _candidates(part, graphs, r, first, last), r, limit).add_(start))
+    return torch.cat(parts, dim=1)
+
+
+def row_blocks(sizes: list[int], device: torch.device) -> Iterator[tuple[int, list[int], int, int]]:
+    """Yield blocks of distances that fit the device: first atom, sizes of the graphs, first and last row in each."""
+    largest_block = CPU_PAIRS if device.type == "cpu" else DEVICE_PAIRS
     start = 0
     for graphs in _blocks(sizes, largest_block):
-        stop = start + sum(graphs)
         atoms = max(graphs)
         rows = max(1, largest_block // max(atoms, 1)) if len(graphs) == 1 else atoms
         for first in range(0, atoms, rows):
-            candidates = _candidates(pos[start:stop], graphs, r, first, first + rows)
-            parts.append(close_pairs(pos[start:stop], candidates, r, limit).add_(start))
-        start = stop
-    return torch.cat(parts, dim=1)
+            yield start, graphs, first, first + rows
+        start += sum(graphs)
 
 
 def _blocks(sizes: list[int], largest_block: int) -> Iterator[list[int]]:
@@ -60,6 +65,17 @@ def _blocks(sizes: list[int], largest_block: int) -> Iterator[list[int]]:
 
 def _candidates(pos: Tensor, graphs: list[int], r: float, first: int, last: int) -> Tensor:
     """Pairs [2, P] within about `r` whose target has a place from `first` to `last` in its graph."""
+    squared, start = squared_distances(pos, graphs, first, last)
+    info = torch.finfo(pos.dtype)
+    # A little wide: the exact distances decide. `tiny` is for cutoffs whose square underflows.
+    return pairs_of(squared < r * r * (1 + 32 * info.eps) + info.tiny, start, first)
+
+
+def squared_distances(pos: Tensor, graphs: list[int], first: int, last: int) -> tuple[Tensor, Tensor]:
+    """Return squared distances [graphs, rows, atoms] in Å², and where each graph starts in `pos`.
+
+    Rows are the targets with places from `first` to `last`. An atom is infinitely far from itself, padding is NaN.
+    """
     atoms = max(graphs)
     if atoms * len(graphs) == pos.shape[0]:
         start = torch.arange(len(graphs), device=pos.device) * atoms
@@ -74,7 +90,10 @@ def _candidates(pos: Tensor, graphs: list[int], r: float, first: int, last: int)
     x, y, z = (axis[:, None, :] - axis[:, first:last, None] for axis in xyz)
     squared = x.square_().addcmul_(y, y).addcmul_(z, z)
     squared.diagonal(offset=first, dim1=1, dim2=2).fill_(torch.inf)
-    info = torch.finfo(pos.dtype)
-    # A little wide: the exact distances decide. `tiny` is for cutoffs whose square underflows.
-    graph, target, source = (squared < r * r * (1 + 32 * info.eps) + info.tiny).nonzero(as_tuple=True)
+    return squared, start
+
+
+def pairs_of(mask: Tensor, start: Tensor, first: int) -> Tensor:
+    """Return the pairs [2, P] of source and target that a mask of a block of distances chooses."""
+    graph, target, source = mask.nonzero(as_tuple=True)
     return torch.stack([source, target + first]) + start[graph]

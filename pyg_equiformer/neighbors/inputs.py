@@ -46,6 +46,21 @@ def check_max_num_neighbors(max_num_neighbors: int | None) -> int | None:
     return int(max_num_neighbors)
 
 
+def check_count(value: int, name: str, what: str, least: int = 1) -> int:
+    """Return a number of things as a Python int.
+
+    Raises:
+        ValueError: if it is not an integer of at least `least`.
+
+    Example:
+        >>> check_count(16, "k", "neighbours of each atom")
+        16
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"expected {name}, {what}, to be an integer ≥ {least}, got {value!r}")
+    return int(value)
+
+
 def check_positions(pos: Tensor) -> Tensor:
     """Return the positions [N, 3] detached and contiguous.
 

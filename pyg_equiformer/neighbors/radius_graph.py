@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from .dense import dense_edges
-from .inputs import check_batch, check_cutoff, check_max_num_neighbors, check_positions
+from .graphs import graph_by_graph
+from .inputs import check_cutoff, check_max_num_neighbors, check_positions
 from .libraries import check_library, has_nvalchemi, has_vesin, nvalchemi_edges, vesin_edges
 
 Engine = Literal["auto", "dense", "vesin", "nvalchemi"]
@@ -84,22 +85,7 @@ def radius_graph(
 def _radius_graph(pos: Tensor, r: float, batch: Tensor | None, limit: int | None, engine: Engine) -> Tensor:
     pos = check_positions(pos)
     check_library(engine, pos.device)
-    if batch is None:
-        return _edges_of_sorted(pos, [pos.shape[0]], r, limit, engine)
-    check_batch(batch, pos)
-    order = None
-    if bool((batch[1:] < batch[:-1]).any()):
-        batch, order = batch.sort(stable=True)
-        pos = pos[order]
-    if batch.numel() > 0 and int(batch[0]) < 0:
-        raise ValueError(f"expected batch to hold integers ≥ 0, got {int(batch[0])}")
-    sizes = batch.unique_consecutive(return_counts=True)[1].tolist()
-    edge_index = _edges_of_sorted(pos, sizes, r, limit, engine)
-    if order is None:
-        return edge_index
-    # A stable sort keeps the atoms of one graph in order, so sources stay sorted within each target.
-    edge_index = order[edge_index]
-    return edge_index[:, edge_index[1].argsort(stable=True)]
+    return graph_by_graph(pos, batch, lambda xyz, sizes: _edges_of_sorted(xyz, sizes, r, limit, engine))
 
 
 def _edges_of_sorted(pos: Tensor, sizes: list[int], r: float, limit: int | None, engine: Engine) -> Tensor:
