@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         EquiformerConfig,
         PropertyModel,
     )
-    from .neighbors import periodic_radius_graph, radius_graph
+    from .neighbors import bonded_graph, knn_graph, n_hop_adjacency, periodic_radius_graph, radius_graph
 
 __version__ = "0.1.0"
 
@@ -35,8 +35,11 @@ _HOMES = {
     "EquiformerConfig": "models",
     "EquiformerConv": "conv",
     "PropertyModel": "models",
+    "bonded_graph": "neighbors",
+    "knn_graph": "neighbors",
     "load_model": "checkpoints",
     "load_official": "checkpoints",
+    "n_hop_adjacency": "neighbors",
     "periodic_radius_graph": "neighbors",
     "radius_graph": "neighbors",
     "save_model": "checkpoints",
@@ -55,8 +58,11 @@ __all__ = [
     "EquiformerConfig",
     "EquiformerConv",
     "PropertyModel",
+    "bonded_graph",
+    "knn_graph",
     "load_model",
     "load_official",
+    "n_hop_adjacency",
     "periodic_radius_graph",
     "radius_graph",
     "save_model",

@@ -21,3 +21,12 @@ RADIUS_EDGE_INDEX = "radius_edge_index"
 RADIUS_CUTOFF = "radius_cutoff"
 #: Shift of the source's periodic image of each of these edges [E, 3] in Å; only where something is periodic.
 RADIUS_EDGE_SHIFT = "radius_edge_shift"
+
+#: Neighbours that were chosen otherwise [2, E], sorted by target: the nearest, or by bonds.
+NEIGHBOR_EDGE_INDEX = "neighbor_edge_index"
+#: Type of each of these edges [E], int64, from 0.
+NEIGHBOR_EDGE_TYPE = "neighbor_edge_type"
+LEFT_OUT_BONDS = "left_out_bonds"  #: pairs within the wanted number of bonds that are no neighbours [B]
+
+NODE_POSITION = "node_position"  #: place of each atom or residue in its sequence [N], int64, from 0
+NODE_ATTR = "node_attr"  #: features of the atoms that turn with them [N, irreps_node.dim], velocities for example

@@ -3,6 +3,7 @@
 from .builtin import is_builtin, open_builtin
 from .dataset_view import wrap_dataset
 from .molecules import load_structure
+from .neighbor_transforms import BondGraph, KNNGraph
 from .opening import open_structures
 from .protein_chains import read_protein_chains
 from .qm9 import QM9_TARGETS
@@ -14,6 +15,8 @@ from .transforms import RadiusGraph
 __all__ = [
     "QM9_TARGETS",
     "SAMPLES",
+    "BondGraph",
+    "KNNGraph",
     "RadiusGraph",
     "ReadOptions",
     "bundled_sample",

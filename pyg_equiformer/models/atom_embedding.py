@@ -8,7 +8,12 @@ from ..o3 import Blocks, Layout
 
 
 class AtomEmbedding(nn.Module):
-    """A learned 0e vector for each element the model knows.
+    """A learned 0e vector for each element or token the model knows.
+
+    Args:
+        elements: atomic numbers, or tokens.
+        irreps_out: irreps of the features; needs 0e.
+        kind: what errors call them.
 
     Shapes:
         z [N], atomic numbers → blocks of irreps_out for N atoms (zero but for 0e)
@@ -17,9 +22,9 @@ class AtomEmbedding(nn.Module):
         ValueError: for an element that is not among `elements`.
     """
 
-    def __init__(self, elements: tuple[int, ...], irreps_out: Irreps | str) -> None:
+    def __init__(self, elements: tuple[int, ...], irreps_out: Irreps | str, kind: str = "elements Z") -> None:
         super().__init__()
-        self.elements = elements
+        self.elements, self.kind = elements, kind
         self.layout_out = Layout(irreps_out)
         self.weight = nn.Parameter(torch.empty(len(elements), self.layout_out.channels[0]))
         self.bias = nn.Parameter(torch.empty(self.layout_out.channels[0]))
@@ -40,7 +45,7 @@ class AtomEmbedding(nn.Module):
             if not bool(known.all()):
                 unknown = sorted(set(z[~known].tolist()))
                 raise ValueError(
-                    f"the model does not know the elements Z = {unknown}; it knows {_ranges(self.elements)}"
+                    f"the model does not know the {self.kind} = {unknown}; it knows {_ranges(self.elements)}"
                 )
         scalars = self.weight.index_select(0, row[z]) + self.bias
         sizes = zip(self.layout_out.dims[1:], self.layout_out.channels[1:])

@@ -57,7 +57,15 @@ class EquiformerConfig:
             a head holds both parities; see `ParityBlindConv`.
         envelope: "polynomial" makes energy and forces smooth at the cutoff; "none" is as published.
         elements: atomic numbers the model knows.
+        num_tokens: number of kinds of nodes where they are not elements, residues for example: z then holds tokens
+            from 0 to num_tokens - 1, and `elements` becomes these. None: atomic numbers.
+        num_positions: length of the longest sequence, for an embedding of `node_position` in the first features; 0:
+            none.
+        irreps_node: irreps of further inputs of the nodes, `node_attr`, mapped into the first features; "1x1o" for
+            velocities ("1x1e" where `irreps` has no parity). None: none.
         edge_dim: number of extra features per edge, beside the radial basis.
+        num_edge_types: number of edge types, for an embedding beside the radial basis; 0: none.
+        edge_type_dim: size of that embedding.
         attn_dropout, proj_dropout, out_dropout, drop_path: probabilities.
         reversible: all blocks but the last work on two streams and can be undone, so that memory in training does not
             grow with depth, at the price of computing them once more; another function of the same weights, see
@@ -105,7 +113,12 @@ class EquiformerConfig:
     rescale_degree: bool = False
     envelope: EnvelopeKind = "none"
     elements: tuple[int, ...] = (1, 6, 7, 8, 9)
+    num_tokens: int | None = None
+    num_positions: int = 0
+    irreps_node: str | None = None
     edge_dim: int = 0
+    num_edge_types: int = 0
+    edge_type_dim: int = 16
     attn_dropout: float = 0.2
     proj_dropout: float = 0.0
     out_dropout: float = 0.0
@@ -121,9 +134,11 @@ class EquiformerConfig:
     avg_degree: float = AVG_DEGREE
 
     def __post_init__(self) -> None:
+        if self.num_tokens is not None:
+            object.__setattr__(self, "elements", tuple(range(self.num_tokens)))
         for name in ("radial_hidden", "elements"):
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
-        for name in ("irreps", "irreps_head", "irreps_ffn", "irreps_feature", "irreps_pre_attn"):
+        for name in ("irreps", "irreps_head", "irreps_ffn", "irreps_feature", "irreps_pre_attn", "irreps_node"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(as_irreps(value, name)))
@@ -131,6 +146,7 @@ class EquiformerConfig:
         self._check_choices()
         self._check_numbers()
         self._check_reversible()
+        self._check_node_inputs()
         if count(Irreps(self.irreps), SCALAR) == 0:
             raise ValueError(f"irreps needs 0e channels for the atom types, got {self.irreps}")
         if self.output.endswith("scalar"):
@@ -155,7 +171,7 @@ class EquiformerConfig:
         """Return what every layer over edges is made with."""
         return {
             "irreps_sh": self.irreps_sh,
-            "edge_dim": self.num_basis + self.edge_dim,
+            "edge_dim": self.num_basis + self.edge_dim + (self.edge_type_dim if self.num_edge_types else 0),
             "radial_hidden": self.radial_hidden,
             "avg_degree": self.avg_degree,
         }
@@ -203,20 +219,22 @@ class EquiformerConfig:
         check_norm_position(self.norm_position, self.norm)
 
     def _check_numbers(self) -> None:
-        for name in ("num_layers", "heads", "num_basis", "num_outputs"):
+        for name in ("num_layers", "heads", "num_basis", "num_outputs", "edge_type_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("cutoff", "avg_num_nodes", "avg_degree"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
-        for name in ("edge_dim", "linear_attention_heads"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         check_kv_heads(self.kv_heads, self.heads)
         for name in ("attend_self", "gate_heads"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        for name in ("edge_dim", "num_edge_types", "num_positions", "linear_attention_heads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.num_tokens is not None and self.num_tokens < 1:
+            raise ValueError(f"num_tokens must be at least 1, or None for atomic numbers, got {self.num_tokens}")
         if not self.elements or len(set(self.elements)) != len(self.elements) or min(self.elements) < 0:
             raise ValueError(f"elements must be distinct atomic numbers, got {self.elements}")
 
@@ -225,6 +243,16 @@ class EquiformerConfig:
             raise ValueError(
                 "reversible needs num_layers of at least 2, as the last block is not reversible, "
                 f"got {self.num_layers}; use reversible=False"
+            )
+
+    def _check_node_inputs(self) -> None:
+        if self.irreps_node is None:
+            return
+        lost = [str(ir) for _, ir in Irreps(self.irreps_node) if count(Irreps(self.irreps), str(ir)) == 0]
+        if lost:
+            raise ValueError(
+                f"irreps_node={self.irreps_node!r} holds {', '.join(lost)}, which irreps={self.irreps!r} has no "
+                "channels for: add them to irreps, or name the inputs as irreps does (vectors are 1e where it has no parity)"
             )
 
     def replace(self, **changes: Any) -> "EquiformerConfig":

@@ -88,11 +88,15 @@ class EnergyForces(CompilesParts):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        edge_type: Tensor | None = None,
+        node_position: Tensor | None = None,
+        node_attr: Tensor | None = None,
         cell: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> dict[str, Any]:
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config, cell)
+        extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config, cell, **extras)
         keep_graph = torch.is_grad_enabled()
         if torch.is_inference_mode_enabled():
             keep_graph = False

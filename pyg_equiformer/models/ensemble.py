@@ -72,9 +72,13 @@ class Ensemble(nn.Module):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        edge_type: Tensor | None = None,
+        node_position: Tensor | None = None,
+        node_attr: Tensor | None = None,
         cell: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, cell)
+        extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, cell, **extras)
         if inputs.edge_index is None:
             inputs = inputs._replace(edge_index=radius_graph(inputs.pos, self.config.cutoff, inputs.batch))
         outputs = [model(inputs) for model in self.models]
@@ -91,7 +95,8 @@ class Ensemble(nn.Module):
 
 def _signature(model: Member) -> dict[str, Any]:
     """Return what members must have in common."""
-    common = {"kind": type(model).__name__, "cutoff": model.config.cutoff, "edge_dim": model.config.edge_dim}
+    inputs = ("cutoff", "edge_dim", "num_edge_types", "num_tokens", "num_positions", "irreps_node")
+    common = {"kind": type(model).__name__} | {name: getattr(model.config, name) for name in inputs}
     if isinstance(model, PropertyModel):
         return common | {"names": model.names, "output": model.config.output, "units": model.units}
     return common | {"names": ("energy", "forces"), "stress": model.stress}

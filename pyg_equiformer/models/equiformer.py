@@ -18,6 +18,7 @@ from .features import Features, add_blocks
 from .geometry import EdgeGeometry
 from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
+from .node_inputs import NodeInputs
 from .precision import PrecisionKind, check_precision, products_in, weight_dtype
 from .prepare import prepare_edges
 from .presets import preset_config
@@ -46,13 +47,17 @@ class Equiformer(CompilesParts):
             by `set_precision`; no part of a saved model.
 
     Shapes:
-        - z [N]: atomic numbers; pos [N, 3] in Å; batch [N]: graph of each atom (None: one graph). Or a PyG
-          `Data` / `Batch` with these fields in place of z.
+        - z [N]: atomic numbers, or tokens with `config.num_tokens`; pos [N, 3] in Å; batch [N]: graph of each atom
+          (None: one graph). Or a PyG `Data` / `Batch` with these fields in place of z.
         - edge_index [2, E]: edges to use; None: all pairs nearer than the cutoff, or those stored by the
-          `RadiusGraph` transform. Chemical bonds in `data.edge_index` are not used unless passed here.
+          `RadiusGraph`, `KNNGraph` or `BondGraph` transform. Chemical bonds in `data.edge_index` are not used unless
+          passed here.
         - edge_attr [E, config.edge_dim]: extra features of those edges.
+        - edge_type [E]: their types below `config.num_edge_types`; stored by `BondGraph` too.
         - edge_shift [E, 3] in Å: shift of the source's periodic image. Periodic data needs the edges and shifts
           that `RadiusGraph` stores, or both as arguments.
+        - node_position [N]: place of each node in its sequence, below `config.num_positions`; or `data.node_position`.
+        - node_attr [N, config.irreps_node.dim]: equivariant inputs of the nodes; or `data.node_attr`.
         - node_embedding: added to the first features of the atoms, one tensor [N, 2l+1, C] per type of
           `config.irreps`, even parity first; for example from `Denoising.embed`.
         - output: by `config.output`, e.g. [B, 1] for a graph scalar; with `return_features=True` also the
@@ -80,7 +85,7 @@ class Equiformer(CompilesParts):
         super().__init__()
         self.config = c = config if config is not None else EquiformerConfig()
         attn = c.attention_settings()
-        self.embed = AtomEmbedding(c.elements, c.irreps)
+        self.embed = AtomEmbedding(c.elements, c.irreps, "elements Z" if c.num_tokens is None else "tokens")
         self.geometry = EdgeGeometry(c.irreps_sh, cutoff=c.cutoff, basis=c.basis, num_basis=c.num_basis)
         self.edge_degree = EdgeDegreeEmbedding(c.irreps, **c.edge_settings())
         self.blocks = nn.ModuleList(
@@ -106,6 +111,12 @@ class Equiformer(CompilesParts):
             self.head = AttentionHead(c.irreps_feature, c.num_outputs, **attn)
         else:
             self.head = ScalarHead(c.irreps_feature, c.num_outputs)
+        self.node_inputs: NodeInputs | None = None
+        self.embed_edge_type: nn.Embedding | None = None
+        if c.num_positions or c.irreps_node is not None:
+            self.node_inputs = NodeInputs(c.irreps, num_positions=c.num_positions, irreps_node=c.irreps_node)
+        if c.num_edge_types:
+            self.embed_edge_type = nn.Embedding(c.num_edge_types, c.edge_type_dim)
         self.set_checkpoint(checkpoint)
         self.set_engine(engine)
         self.set_compile(compile)
@@ -172,10 +183,14 @@ class Equiformer(CompilesParts):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        edge_type: Tensor | None = None,
+        node_position: Tensor | None = None,
+        node_attr: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> Any:
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         with products_in(self.precision, inputs.pos.device):
             return self._run(inputs, node_embedding, return_features)
 
@@ -252,6 +267,10 @@ class Equiformer(CompilesParts):
         geometry = self.geometry.features(inputs.pos, edge_index, inputs.edge_shift)
         # The radial networks see each pair of atoms once.
         radial = geometry.radial[: edge_index.shape[1] // 2] if inputs.mirrored else geometry.radial
+        if self.embed_edge_type is not None:
+            assert inputs.edge_type is not None  # checked with the inputs
+            embedded = self.embed_edge_type(inputs.edge_type[: radial.shape[0]])
+            radial = torch.cat([radial, embedded.to(radial.dtype)], dim=1)
         if inputs.edge_attr is not None:
             radial = torch.cat([radial, inputs.edge_attr.to(radial.dtype)], dim=1)
         edges: dict[str, Any] = {
@@ -263,6 +282,8 @@ class Equiformer(CompilesParts):
             "mirrored": inputs.mirrored,
         }
         x = self.embed(inputs.z)
+        if self.node_inputs is not None:
+            x = self.node_inputs(x, inputs.node_position, inputs.node_attr)
         y = self.edge_degree(**edges, num_nodes=num_atoms)
         edges["couplings"] = Couplings(geometry.sh, inputs.table)
         return [a + b for a, b in zip(x, y)], edges

@@ -9,12 +9,13 @@ from .. import keys
 from ..conv import check_edge_index
 from ..kernels import NeighborTable
 from .config import EquiformerConfig
+from .input_checks import check_edge_type, check_node_attr, check_node_position
 
 
 class GraphInputs(NamedTuple):
     """Inputs of a model: see `Equiformer`, which takes them in place of z too, then without checks.
 
-    The last fields are filled by `prepare_edges`.
+    `table`, `mirrored` and `prepared` are filled by `prepare_edges`.
     """
 
     z: Tensor
@@ -28,6 +29,9 @@ class GraphInputs(NamedTuple):
     table: NeighborTable | None = None
     mirrored: bool = False
     prepared: bool = False
+    edge_type: Tensor | None = None
+    node_position: Tensor | None = None
+    node_attr: Tensor | None = None
 
 
 def collect_inputs(
@@ -39,6 +43,10 @@ def collect_inputs(
     edge_shift: Tensor | None,
     config: EquiformerConfig,
     cell: Tensor | None = None,
+    *,
+    edge_type: Tensor | None = None,
+    node_position: Tensor | None = None,
+    node_attr: Tensor | None = None,
 ) -> GraphInputs:
     """Return the inputs of `model(z, pos, batch)` or `model(data)`, checked."""
     if isinstance(z, GraphInputs):
@@ -53,7 +61,11 @@ def collect_inputs(
         # A Batch knows its number of graphs; a plain Data with a batch vector does not.
         num_graphs = getattr(data, "num_graphs", None) if batch is not None else 1
         cell = getattr(data, keys.CELL, None) if cell is None else cell
-        edge_index, edge_shift = _edges_of(data, edge_index, edge_shift, config.cutoff)
+        edge_index, edge_shift, edge_type = _edges_of(data, edge_index, edge_shift, edge_type, config)
+        if node_position is None and config.num_positions:
+            node_position = getattr(data, keys.NODE_POSITION, None)
+        if node_attr is None and config.irreps_node is not None:
+            node_attr = getattr(data, keys.NODE_ATTR, None)
     if pos is None:
         raise ValueError("pos is missing: call model(z, pos, batch) or model(data)")
     if z.dim() == 2 and z.shape[1] == 1:
@@ -69,7 +81,22 @@ def collect_inputs(
     _check_edges(edge_index, edge_attr, config, pos.shape[0])
     if edge_shift is not None:
         edge_shift = _checked_shift(edge_shift, edge_index, pos)
-    return GraphInputs(z.long(), pos, batch.long(), num_graphs, edge_index, edge_attr, edge_shift, cell)
+    edge_type = check_edge_type(edge_type, edge_index, config.num_edge_types)
+    node_position = check_node_position(node_position, pos.shape[0], config.num_positions)
+    check_node_attr(node_attr, pos.shape[0], config.irreps_node)
+    return GraphInputs(
+        z.long(),
+        pos,
+        batch.long(),
+        num_graphs,
+        edge_index,
+        edge_attr,
+        edge_shift,
+        cell,
+        edge_type=edge_type,
+        node_position=node_position,
+        node_attr=node_attr,
+    )
 
 
 def _field(data: Any, name: str) -> Tensor:
@@ -80,22 +107,35 @@ def _field(data: Any, name: str) -> Tensor:
 
 
 def _edges_of(
-    data: Any, edge_index: Tensor | None, edge_shift: Tensor | None, cutoff: float
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the edges that were given, else those stored in the data, and the shifts that belong to them."""
-    stored = getattr(data, keys.RADIUS_EDGE_INDEX, None)
-    if edge_index is None and stored is not None:
-        _check_stored_cutoff(data, cutoff)
-        edge_index = stored
+    data: Any,
+    edge_index: Tensor | None,
+    edge_shift: Tensor | None,
+    edge_type: Tensor | None,
+    config: EquiformerConfig,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the edges that were given, else those stored in the data, and the shifts and types that belong to them."""
+    within, chosen = (getattr(data, key, None) for key in (keys.RADIUS_EDGE_INDEX, keys.NEIGHBOR_EDGE_INDEX))
+    if edge_index is None and within is not None and chosen is not None:
+        raise ValueError(
+            f"data has neighbours within a cutoff ({keys.RADIUS_EDGE_INDEX!r}) and others ({keys.NEIGHBOR_EDGE_INDEX!r}): "
+            "remove one of these fields, or pass edge_index"
+        )
+    if edge_index is None and chosen is not None:
+        edge_index = chosen
+        if edge_type is None and config.num_edge_types:
+            edge_type = getattr(data, keys.NEIGHBOR_EDGE_TYPE, None)
+    elif edge_index is None and within is not None:
+        _check_stored_cutoff(data, config.cutoff)
+        edge_index = within
         edge_shift = getattr(data, keys.RADIUS_EDGE_SHIFT, None) if edge_shift is None else edge_shift
     if edge_shift is None and not torch.compiler.is_compiling():
         pbc = getattr(data, keys.PBC, None)
         if isinstance(pbc, Tensor) and bool(pbc.any()):
             raise ValueError(
-                f"periodic data needs stored neighbours: apply pyg_equiformer.data.RadiusGraph({cutoff}) to each "
+                f"periodic data needs stored neighbours: apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to each "
                 "structure, or pass edge_index with edge_shift"
             )
-    return edge_index, edge_shift
+    return edge_index, edge_shift, edge_type
 
 
 def _check_stored_cutoff(data: Any, cutoff: float) -> None:

@@ -1,6 +1,7 @@
 """What a network needs to know of a graph before anything is differentiated: its edges, their order, their table."""
 
 import torch
+from torch import Tensor
 
 from ..kernels import neighbor_table
 from ..neighbors import mirror_order, radius_graph
@@ -28,13 +29,22 @@ def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: b
     edge_index, num_atoms = inputs.edge_index, inputs.pos.shape[0]
     if edge_index is None:
         edge_index = radius_graph(inputs.pos, config.cutoff, inputs.batch)
-    mirrored = False
+    mirrored, edge_type = False, inputs.edge_type
     if inputs.edge_attr is None and inputs.edge_shift is None:
         order = mirror_order(edge_index, num_atoms)
-        if order is not None:
+        if order is not None and _same_both_ways(edge_type, order):
             mirrored, edge_index = True, edge_index.index_select(1, order)
+            edge_type = None if edge_type is None else edge_type.index_select(0, order)
     table = neighbor_table(edge_index[1], num_atoms, masked=for_compiler)
-    return inputs._replace(edge_index=edge_index, table=table, mirrored=mirrored, prepared=True)
+    return inputs._replace(edge_index=edge_index, edge_type=edge_type, table=table, mirrored=mirrored, prepared=True)
+
+
+def _same_both_ways(edge_type: Tensor | None, order: Tensor) -> bool:
+    """Return whether edges and their reverses, half of the order each, are of the same types."""
+    if edge_type is None:
+        return True
+    there, back = edge_type.index_select(0, order).chunk(2)
+    return bool((there == back).all())
 
 
 def tell_sizes(inputs: GraphInputs) -> None:
@@ -46,6 +56,9 @@ def tell_sizes(inputs: GraphInputs) -> None:
         torch._check(inputs.table.edges.shape[0] == atoms)
         torch._check(inputs.table.filled.shape[0] == atoms)
         torch._check(inputs.table.filled.shape[1] == inputs.table.edges.shape[1])
-    for value in (inputs.edge_shift, inputs.edge_attr):
+    for value in (inputs.node_position, inputs.node_attr):
+        if value is not None:
+            torch._check(value.shape[0] == atoms)
+    for value in (inputs.edge_shift, inputs.edge_attr, inputs.edge_type):
         if value is not None and inputs.edge_index is not None:
             torch._check(value.shape[0] == inputs.edge_index.shape[1])

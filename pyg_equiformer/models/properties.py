@@ -103,10 +103,14 @@ class PropertyModel(nn.Module):
         edge_index: Tensor | None = None,
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        edge_type: Tensor | None = None,
+        node_position: Tensor | None = None,
+        node_attr: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> dict[str, Any]:
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         out = self.model(inputs, node_embedding=node_embedding, return_features=return_features)
         out, features = out if return_features else (out, None)
         if self.config.output.endswith("vector"):
