@@ -109,6 +109,7 @@ def to_official_state_dict(
     for layer in module.modules():
         if isinstance(layer, EquiformerConv) and layer.unpublished():
             raise ValueError(f"the published code's attention has no {', '.join(layer.unpublished())}")
+    _check_inputs(module)
     names = official_names(module)
     state = dict(module.state_dict())
     if values is not None:
@@ -120,6 +121,14 @@ def to_official_state_dict(
         like = next(iter(out.values()))
         out |= {k: v.to(like) for k, v in names.fixed.items()}
     return out
+
+
+def _check_inputs(module: nn.Module) -> None:
+    """Raise a ValueError for inputs that the published networks do not take."""
+    config = getattr(module, "config", None)
+    for name in ("num_edge_types", "num_positions", "irreps_node"):
+        if getattr(config, name, None):
+            raise ValueError(f"the published code has no {name}, got a model with {name}={getattr(config, name)!r}")
 
 
 def read_torch_file(path: str | Path) -> Any:

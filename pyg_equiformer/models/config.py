@@ -252,7 +252,8 @@ class EquiformerConfig:
         if lost:
             raise ValueError(
                 f"irreps_node={self.irreps_node!r} holds {', '.join(lost)}, which irreps={self.irreps!r} has no "
-                "channels for: add them to irreps, or name the inputs as irreps does (vectors are 1e where it has no parity)"
+                "channels for: add them to irreps, or name the inputs as irreps does (vectors are 1e where it has no "
+                "parity)"
             )
 
     def replace(self, **changes: Any) -> "EquiformerConfig":

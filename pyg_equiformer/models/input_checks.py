@@ -42,7 +42,7 @@ def check_node_position(node_position: Tensor | None, num_nodes: int, num_positi
     if num_positions == 0:
         if node_position is not None:
             raise ValueError(
-                "node_position was given, but the model has num_positions=0: set it to the length of the longest sequence"
+                "node_position was given, but the model has num_positions=0: set it to the longest sequence"
             )
         return None
     if node_position is None:
@@ -64,9 +64,7 @@ def check_node_attr(node_attr: Tensor | None, num_nodes: int, irreps_node: str |
     """
     if irreps_node is None:
         if node_attr is not None:
-            raise ValueError(
-                "node_attr was given, but the model has irreps_node=None: set it to the irreps of node_attr"
-            )
+            raise ValueError("node_attr was given, but the model has irreps_node=None: set it to its irreps")
         return
     want = [num_nodes, Irreps(irreps_node).dim]
     if node_attr is None:

@@ -117,8 +117,8 @@ def _edges_of(
     within, chosen = (getattr(data, key, None) for key in (keys.RADIUS_EDGE_INDEX, keys.NEIGHBOR_EDGE_INDEX))
     if edge_index is None and within is not None and chosen is not None:
         raise ValueError(
-            f"data has neighbours within a cutoff ({keys.RADIUS_EDGE_INDEX!r}) and others ({keys.NEIGHBOR_EDGE_INDEX!r}): "
-            "remove one of these fields, or pass edge_index"
+            f"data has neighbours within a cutoff ({keys.RADIUS_EDGE_INDEX!r}) and others "
+            f"({keys.NEIGHBOR_EDGE_INDEX!r}): remove one of these fields, or pass edge_index"
         )
     if edge_index is None and chosen is not None:
         edge_index = chosen
@@ -132,8 +132,8 @@ def _edges_of(
         pbc = getattr(data, keys.PBC, None)
         if isinstance(pbc, Tensor) and bool(pbc.any()):
             raise ValueError(
-                f"periodic data needs stored neighbours: apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to each "
-                "structure, or pass edge_index with edge_shift"
+                f"periodic data needs stored neighbours: apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to "
+                "each structure, or pass edge_index with edge_shift"
             )
     return edge_index, edge_shift, edge_type
 

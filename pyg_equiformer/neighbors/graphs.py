@@ -19,6 +19,7 @@ def graph_by_graph(pos: Tensor, batch: Tensor | None, find: Callable[[Tensor, li
         ValueError: if `batch` is not made of integers ≥ 0, one per atom.
 
     Example:
+        >>> import torch
         >>> pos, batch = torch.zeros(3, 3), torch.tensor([1, 0, 1])
         >>> graph_by_graph(pos, batch, lambda pos, sizes: torch.tensor([[2, 1], [1, 2]]))
         tensor([[2, 0],
