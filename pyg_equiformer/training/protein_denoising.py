@@ -167,7 +167,7 @@ def train_denoiser(
     return model.eval()
 
 
-def _step(model: Equiformer, optimizer: torch.optim.Optimizer, batch: Data) -> float:
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Data) -> float:
     """Do one step, and return the loss before it."""
     loss = (displacement(model, batch) - (batch.clean - batch.pos)).square().sum(dim=1).mean()
     if not torch.isfinite(loss):
