@@ -10,18 +10,26 @@ from ..kernels import segment_sum, take_rows
 from ..o3 import Blocks
 from .irreps_module import IrrepsModule
 
-NormKind = Literal["layer", "fast_layer", "graph", "instance", "none"]
-NORM_KINDS = ("layer", "fast_layer", "graph", "instance", "none")
+NormKind = Literal["layer", "fast_layer", "rms", "merged", "graph", "instance", "none"]
+NORM_KINDS = ("layer", "fast_layer", "rms", "merged", "graph", "instance", "none")
 
 
 class EquivariantNorm(IrrepsModule):
-    r"""Norm of equivariant features, per irrep type.
+    r"""Norm of equivariant features, per irrep type or over all types together.
 
     .. math:: y_l = \frac{x_l}{\sqrt{\langle |x_l|^2 / (2l+1) \rangle + ε}} \, w_l + b\,[l = 0e]
 
     0e features lose their mean first. `"layer"` averages over the channels of each atom (arXiv 2206.11990);
     `"fast_layer"` is the same function under its published name; `"instance"` averages over the atoms
-    of each graph, channel by channel; `"graph"` does so with a learned share of the mean taken away;
+    of each graph, channel by channel; `"graph"` does so with a learned share of the mean taken away.
+    `"rms"` averages over channels as `"layer"` does, but takes no mean away and adds no bias (arXiv 1910.07467).
+    `"merged"` takes the mean of 0e away over channels, and then divides the T types of an atom by one number, in
+    which all weigh the same however many channels and components they have (arXiv 2306.12059); what a type is
+    long compared with the others stays:
+
+    .. math:: y_l = \frac{x_l}{\sqrt{\frac1T \sum_{l'} \langle |x_{l'}|^2 / (2l'+1) \rangle + ε}} \, w_l
+        + b\,[l = 0e]
+
     `"none"` returns its input.
 
     Args:
@@ -51,9 +59,14 @@ class EquivariantNorm(IrrepsModule):
             return
         for name, mul in zip(self.layout_in.names, self.layout_in.channels):
             self.weight[name] = nn.Parameter(torch.ones(mul))
-            if name == "0e":
+            if name == "0e" and kind != "rms":
                 self.bias = nn.Parameter(torch.zeros(mul))
                 self.mean_shift = nn.Parameter(torch.ones(mul)) if kind == "graph" else None
+
+    @property
+    def mixes_types(self) -> bool:
+        """Whether an output of one type depends on the inputs of others."""
+        return self.kind == "merged"
 
     def reset_parameters(self) -> None:
         for weight in self.weight.values():
@@ -70,6 +83,10 @@ class EquivariantNorm(IrrepsModule):
         x = [b.float() if b.dtype in (torch.bfloat16, torch.float16) else b for b in x]
         if self.kind in ("layer", "fast_layer"):
             return self._over_channels(x)
+        if self.kind == "rms":
+            return [_divided(b, _mean_square(b), self.weight[n], self.eps) for n, b in zip(self.layout_in.names, x)]
+        if self.kind == "merged":
+            return self._over_types(x)
         if batch is None:
             batch, num_graphs = x[0].new_zeros(x[0].shape[0], dtype=torch.long), 1
         if num_graphs is None:
@@ -83,9 +100,15 @@ class EquivariantNorm(IrrepsModule):
             if name == "0e":
                 out.append(nn.functional.layer_norm(b, b.shape[-1:], weight, self.bias, self.eps))
             else:
-                scale = torch.rsqrt((b * b).mean(dim=(-2, -1), keepdim=True) + self.eps)
-                out.append(b * (scale * weight))
+                out.append(_divided(b, _mean_square(b), weight, self.eps))
         return out
+
+    def _over_types(self, x: Blocks) -> Blocks:
+        names = self.layout_in.names
+        x = [b - b.mean(dim=-1, keepdim=True) if name == "0e" else b for name, b in zip(names, x)]
+        square = torch.cat([_mean_square(b) for b in x], dim=-1).mean(dim=-1, keepdim=True)
+        out = [_divided(b, square, self.weight[name], self.eps) for name, b in zip(names, x)]
+        return [b + self.bias if name == "0e" and self.bias is not None else b for name, b in zip(names, out)]
 
     def _over_atoms(self, x: Blocks, batch: Tensor, num_graphs: int) -> Blocks:
         size = segment_sum(x[0].new_ones(batch.shape[0]), batch, num_graphs).clamp(min=1).view(-1, 1, 1)
@@ -103,3 +126,12 @@ class EquivariantNorm(IrrepsModule):
 
     def extra_repr(self) -> str:
         return f"{self.irreps_in}, kind={self.kind!r}"
+
+
+def _mean_square(b: Tensor) -> Tensor:
+    """Return the mean square of the components and channels of each atom, [N, 1, 1]."""
+    return (b * b).mean(dim=(-2, -1), keepdim=True)
+
+
+def _divided(b: Tensor, square: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return b * (torch.rsqrt(square + eps) * weight)

@@ -25,8 +25,26 @@ def norm_of(kind: str, irreps: Irreps | str = IRREPS) -> EquivariantNorm:
     return norm
 
 
+def merged_reference(norm: EquivariantNorm, x: Tensor) -> Tensor:
+    """The docstring's formula with loops over atoms, types and channels."""
+    rows = []
+    for row in x:
+        channels = {
+            name: [b[0, :, c] - (b.mean() if name == "0e" else 0) for c in range(b.shape[-1])]
+            for name, b in zip(norm.layout_in.names, norm.layout_in.split(row.unsqueeze(0)))
+        }
+        squares = [sum(v.dot(v) / len(v) for v in vs) / len(vs) for vs in channels.values()]
+        length = (sum(squares) / len(squares) + norm.eps) ** 0.5
+        blocks = [torch.stack([v / length for v in vs], dim=1) * norm.weight[n] for n, vs in channels.items()]
+        blocks = [b + norm.bias if n == "0e" else b for n, b in zip(channels, blocks)]
+        rows.append(norm.layout_out.join([b.unsqueeze(0) for b in blocks]))
+    return torch.cat(rows)
+
+
 def reference(norm: EquivariantNorm, x: Tensor, batch: Tensor) -> Tensor:
     """The docstring's formula with loops over types, graphs and atoms."""
+    if norm.kind == "merged":
+        return merged_reference(norm, x)
     out = []
     for name, b in zip(norm.layout_in.names, norm.layout_in.split(x)):
         y = torch.empty_like(b)
@@ -34,12 +52,12 @@ def reference(norm: EquivariantNorm, x: Tensor, batch: Tensor) -> Tensor:
         for group in [batch == g for g in batch.unique()] if over_atoms else torch.eye(len(x), dtype=torch.bool):
             rows = b[group.to(b.device)]
             axes: tuple[int, ...] = (0,) if over_atoms else (2,)
-            if name == "0e":
+            if name == "0e" and norm.kind != "rms":
                 mean = rows.mean(dim=axes, keepdim=True)
                 rows = rows - (mean if norm.mean_shift is None else mean * norm.mean_shift)
             square = rows.square().mean(dim=(1, *axes), keepdim=True)
             y[group] = rows / (square + norm.eps).sqrt() * norm.weight[name]
-        out.append(y + norm.bias if name == "0e" else y)
+        out.append(y + norm.bias if name == "0e" and norm.bias is not None else y)
     return norm.layout_out.join(out)
 
 
@@ -63,6 +81,30 @@ def test_layer_and_fast_layer_are_the_same_function() -> None:
     fast.load_state_dict(layer.state_dict())
     x = torch.randn(3, layer.irreps_in.dim, dtype=torch.float64)
     assert torch.equal(layer(x), fast(x))
+
+
+def test_merged_keeps_what_types_measure_against_each_other_and_the_others_do_not() -> None:
+    merged, layer = EquivariantNorm("8x1o+2x2e", "merged"), EquivariantNorm("8x1o+2x2e", "layer")
+    x = torch.cat([torch.randn(3, 24), 10 * torch.randn(3, 10)], dim=1)
+    for norm, same in ((merged, True), (layer, False)):
+        before, after = (norm.layout_in.split(v) for v in (x, norm(x).detach()))
+        shares = [b[0].flatten(1).norm(dim=1) / b[1].flatten(1).norm(dim=1) for b in (before, after)]
+        assert torch.allclose(*shares, rtol=1e-5) == same
+
+
+def test_rms_has_no_bias_and_keeps_the_mean_of_scalars() -> None:
+    norm = EquivariantNorm("4x0e+2x1o", "rms")
+    assert norm.bias is None
+    assert torch.allclose(norm(torch.full((1, 10), 3.0)), torch.ones(1, 10), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", NORM_KINDS)
+def test_only_norms_that_say_so_mix_types(kind: str) -> None:
+    norm, batch = norm_of(kind), torch.tensor(BATCH)
+    x = norm.layout_in.split(torch.randn(7, norm.irreps_in.dim, dtype=torch.float64))
+    before = norm.blocks(x, batch)
+    after = norm.blocks([*x[:-1], 2 * x[-1]], batch)
+    assert torch.equal(before[0], after[0]) != norm.mixes_types
 
 
 @every_kind
