@@ -123,9 +123,9 @@ def norm_gain(dim: int) -> float:
 
     Example:
         >>> round(norm_gain(3), 2)
-        1.35
+        1.3
     """
-    radius = torch.linspace(0, 8 + math.sqrt(dim), 4001, dtype=torch.float64)
+    radius = torch.linspace(0, 8 + math.sqrt(dim), 4001, dtype=torch.float64, device="cpu")
     density = radius ** (dim - 1) * torch.exp(-radius * radius / 2)
     mean_square = radius * radius / dim
     moment = (density * mean_square * torch.sigmoid(mean_square.sqrt()) ** 2).sum() / density.sum()

@@ -5,7 +5,7 @@ import torch
 
 from pyg_equiformer import EnergyForces
 
-from .conftest import tiny
+from .conftest import SANDWICH, tiny
 
 CUTOFF = 5.0
 
@@ -42,6 +42,7 @@ def _cluster():
         {"attention": "dot"},
         {"message": "nonlinear"},
         {"rescale_degree": True},
+        SANDWICH,
         {"attention": "distance"},
         {"attention": "distance", "message": "nonlinear", "scalar_score": "dot", "attend_self": True, "kv_heads": 1},
         {"attend_self": True, "gate_heads": True, "linear_attention_heads": 2},

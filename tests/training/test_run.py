@@ -8,7 +8,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from pyg_equiformer import checkpoints
+from pyg_equiformer import checkpoints, load_model
 from pyg_equiformer.training import Interrupted, Structures, TrainConfig, train
 from pyg_equiformer.training import finish as finish_module
 from pyg_equiformer.training import fit as fit_module
@@ -47,6 +47,18 @@ def test_a_run_leaves_every_file_and_metrics_with_units(structures, tiny_config,
     assert "MAE" in shown.out
     for chatter in ("GPU", "Tip", "num_workers", "litlogger", "Seed"):
         assert chatter not in shown.out + shown.err
+
+
+def test_norms_and_activations_of_the_blocks_are_settings_of_a_run_and_are_trained(structures, tiny_config, tmp_path):
+    blocks = {"norm": "merged", "norm_position": "sandwich", "ffn_activation": "norm", "ffn_norms": True}
+    config = tiny_config(model={**tiny_config().model, **blocks, "num_layers": 2})
+    config.write(tmp_path / "mine.yaml")
+    model = load_model(quiet_train(structures, TrainConfig.load(tmp_path / "mine.yaml")).folder / "model.pt").model
+    assert {name: getattr(model.config, name) for name in blocks} == blocks
+    block = model.blocks[0]
+    norms = (block.norm_attn_out, block.norm_ffn_out)
+    for trained, fresh in [(norm.weight["1e"], 1.0) for norm in norms] + [(block.ffn.activation.bias["1e"], 0.0)]:
+        assert (trained != fresh).all()
 
 
 def test_several_test_sets_are_told_apart(structures, tiny_config):
