@@ -10,7 +10,10 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("code", [b for b in BLOCKS if "checkpoint.pth" not in b], ids=["training", "layer", "model"])
+RUNNABLE = [b for b in BLOCKS if "checkpoint.pth" not in b]
+
+
+@pytest.mark.parametrize("code", RUNNABLE, ids=["training", "layer", "model", "inputs"])
 def test_the_python_examples_run_as_they_stand(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})

@@ -29,7 +29,7 @@ class RadiusGraph(BaseTransform):
 
     Raises:
         ValueError: if `r` or `max_num_neighbors` is out of range; when applied, if the data has no valid
-            positions, or cell and pbc do not fit together.
+            positions or neighbours chosen by another transform, or cell and pbc do not fit together.
 
     Example:
         >>> from torch_geometric.data import Batch, Data
@@ -50,6 +50,11 @@ class RadiusGraph(BaseTransform):
             raise ValueError(f"expected a torch_geometric Data or Batch, got {type(data).__name__}")
         if data.get(keys.POS) is None:
             raise ValueError(f"expected data with positions {keys.POS!r} [N, 3], got fields {data.keys()}")
+        if data.get(keys.NEIGHBOR_EDGE_INDEX) is not None:
+            raise ValueError(
+                f"data has neighbours that were chosen otherwise ({keys.NEIGHBOR_EDGE_INDEX!r}), by KNNGraph or "
+                "BondGraph: apply one of these transforms or RadiusGraph, which the training command does by itself"
+            )
         pos, batch = data[keys.POS], data.get(keys.BATCH)
         num_graphs = _num_graphs(data)
         periodic = _periodic(data, num_graphs)

@@ -30,6 +30,7 @@ GEOMETRY = (
     keys.RADIUS_EDGE_INDEX,
     keys.RADIUS_CUTOFF,
     keys.RADIUS_EDGE_SHIFT,
+    keys.NEIGHBOR_EDGE_INDEX,  # none are trained on: `RadiusGraph` says so
 )
 
 #: Geometry and labels of a structure.

@@ -238,7 +238,10 @@ def test_inputs_that_nobody_asked_for_are_refused(molecule):
 
 
 def test_two_kinds_of_stored_neighbours_are_refused(molecule):
-    data = RadiusGraph(5.0)(structure(molecule, KNNGraph(3)))
+    data = structure(molecule, KNNGraph(3))
+    with pytest.raises(ValueError, match=r"chosen otherwise .*, by KNNGraph or BondGraph"):
+        RadiusGraph(5.0)(data)
+    data.radius_edge_index = data.neighbor_edge_index
     with pytest.raises(ValueError, match=r"data has neighbours within a cutoff .* and others .*: remove one"):
         tiny("qm9_e3", num_layers=1)(data)
 
@@ -261,6 +264,23 @@ def test_recomputing_gives_the_same_gradients(molecule, checkpoint):
         assert torch.allclose(a, b, atol=1e-10)
 
 
+@pytest.mark.slow
+def test_one_captured_graph_gives_the_same_forces(molecule, monkeypatch):
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend="eager", **options))
+    torch.compiler.reset()
+    plain, compiled = (EnergyForces(tiny("qm9_e3", **SETTINGS)) for _ in range(2))
+    compiled.model.set_compile(True)
+    for k, transform in enumerate((BondGraph(k=3, hops=2), BondGraph(k=5, hops=1))):
+        data = structure(molecule, transform)
+        expected = plain(data)
+        with torch.no_grad(), torch.compiler.set_stance("fail_on_recompile" if k else "default"):
+            given = compiled(data)
+        for name in expected:
+            assert torch.allclose(given[name], expected[name], rtol=1e-9, atol=1e-11)
+    torch.compiler.reset()
+
+
 def test_training_learns_what_only_the_new_inputs_tell(molecule):
     """Structures of one geometry: one as it is, one apart in velocities, in places in the sequence, in bonds."""
     graphs = [structure(molecule) for _ in range(4)]
@@ -275,4 +295,4 @@ def test_training_learns_what_only_the_new_inputs_tell(molecule):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss) < 0.05  # their spread, which is what is left without any of the inputs: 1.25
+    assert loss.item() < 0.05  # their spread, which is what is left without any of the inputs: 1.25

@@ -185,6 +185,15 @@ def test_elements_that_the_network_does_not_know_are_named():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("edge_dim", 2), ("num_edge_types", 2), ("num_positions", 9), ("irreps_node", "1x1e")]
+)
+def test_networks_with_inputs_that_structures_do_not_have_are_refused(name, value):
+    statistics = collect_statistics([RadiusGraph(5.0)(s) for s in WATERS], (ENERGY, FORCES))
+    with pytest.raises(ValueError, match=f"model.{name}: expected none, as structures are read with elements"):
+        build(TrainConfig(model={name: value}), (ENERGY, FORCES), statistics)
+
+
 def test_the_configuration_is_found_in_every_kind_of_model():
     energies, _ = planned(WATERS, (ENERGY, FORCES))
     gaps, _ = planned(CHARGED, (GAP,))
