@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import warnings
 import zipfile
 from collections import Counter
@@ -65,7 +66,7 @@ def read_tables(path: Path, tally: Counter[str]) -> list[AtomTable]:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")
     text = _text(path)
     if name.endswith(PDB_SUFFIXES):
-        _check_pdb(path, text, tally)
+        text = _checked_pdb(path, text, tally)
     else:
         _check_cif(path, text, tally)
     return [_parse(path, text, tally)]
@@ -86,23 +87,20 @@ def _text(path: Path) -> str:
         raise ValueError(f"{path}: expected text, got other bytes at position {error.start}") from error
 
 
-def _check_pdb(path: Path, text: str, tally: Counter[str]) -> None:
-    """Refuse broken atom lines, which parsers report without saying where they are."""
+def _checked_pdb(path: Path, text: str, tally: Counter[str]) -> str:
+    """Refuse broken lines of atoms, which parsers report without saying where they are, and fill in occupancies."""
+    lines = text.splitlines()
     atoms, ended, model = 0, False, 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         record = line[:6].strip()
         if record in ("ATOM", "HETATM"):
             atoms, ended = atoms + 1, False
-            try:
-                if len(line) < 54:
-                    raise ValueError
-                for start in (30, 38, 46):
-                    float(line[start : start + 8])
-            except ValueError:
-                raise ValueError(
-                    f"{path}, line {number}: expected x, y, z in columns 31 to 54, got {line[30:54]!r}; "
-                    "the file is truncated or no PDB file"
-                ) from None
+            if problem := _atom_problem(line):
+                raise ValueError(f"{path}, line {number}: {problem}; the file is truncated or no PDB file")
+            occupancy = line[54:60].strip()
+            tally["atoms without an occupancy, taken as 1"] += not occupancy
+            # The parser wants a B factor too, which is not used.
+            lines[number - 1] = f"{line[:54]}{occupancy or '1.00':>6}  0.00{line[66:]}".ljust(80)
         elif record == "MODEL":
             model = number
         elif record in ("END", "ENDMDL", "MASTER"):
@@ -112,25 +110,47 @@ def _check_pdb(path: Path, text: str, tally: Counter[str]) -> None:
     if model:
         raise ValueError(f"{path}, line {model}: the model has no ENDMDL, the file is truncated")
     tally["PDB files without END, perhaps cut at the end of a line"] += not ended
+    return "\n".join(lines) + "\n"
+
+
+#: Numbers of residues: digits or, from 10000 on, letters first (hybrid-36).
+_RESIDUE_NUMBER = re.compile(r" *-?\d+ *|[A-Za-z][0-9A-Za-z]{3}")
+
+
+def _atom_problem(line: str) -> str:
+    """Say what is wrong with the line of an atom; "" if nothing is."""
+    try:
+        if len(line) < 54:
+            raise ValueError
+        for start in (30, 38, 46):
+            float(line[start : start + 8])
+    except ValueError:
+        return f"expected x, y, z in columns 31 to 54, got {line[30:54]!r}"
+    try:
+        float(line[54:60].strip() or 1)
+    except ValueError:
+        return f"expected an occupancy in columns 55 to 60, got {line[54:60]!r}"
+    if not _RESIDUE_NUMBER.fullmatch(line[22:26]):
+        return f"expected the number of a residue in columns 23 to 26, got {line[22:26]!r}"
+    return ""
 
 
 def _check_cif(path: Path, text: str, tally: Counter[str]) -> None:
-    """Refuse rows of atoms with too few values."""
     if "_atom_site." not in text:
         raise ValueError(f"{path}: expected an mmCIF file, found no _atom_site category")
+    tally["mmCIF files that do not end with #, perhaps cut at the end of a line"] += text.rstrip()[-1] != "#"
+
+
+def _short_row(text: str) -> str:
+    """Name the first row of atoms with too few values, for a file that could not be parsed; "" if there is none."""
     lines = text.splitlines()
     columns = [i for i, line in enumerate(lines) if line.startswith("_atom_site.")]
-    for number in range(columns[-1] + 1, len(lines)):
-        row = lines[number]
-        if not row.startswith(("ATOM", "HETATM")):
+    for number, row in enumerate(lines[columns[-1] + 1 :], columns[-1] + 2) if columns else ():
+        if row.startswith(("#", "loop_", "_")):
             break
-        # Quotes hold values with blanks, as no column of atoms has them but for names such as "O5'".
-        if len(row.split()) < len(columns) and number == len(lines) - 1:
-            raise ValueError(
-                f"{path}, line {number + 1}: expected {len(columns)} values, got {len(row.split())}; "
-                "the file is truncated"
-            )
-    tally["mmCIF files that do not end with #, perhaps cut at the end of a line"] += lines[-1].strip() != "#"
+        if len(row.split()) < len(columns):
+            return f", line {number}: expected {len(columns)} values, got {len(row.split())}"
+    return ""
 
 
 def _parse(path: Path, text: str, tally: Counter[str]) -> AtomTable:
@@ -151,7 +171,8 @@ def _parse(path: Path, text: str, tally: Counter[str]) -> AtomTable:
                 cif = pdbx.CIFFile.read(StringIO(text))
                 models, atoms = pdbx.get_model_count(cif), pdbx.get_structure(cif, **options)
     except Exception as error:  # of biotite, in many classes
-        raise ValueError(f"{path}: not readable, the file is truncated or broken: {error}") from error
+        where = "" if path.name.lower().endswith(PDB_SUFFIXES) else _short_row(text)
+        raise ValueError(f"{path}{where or ': not readable'}; the file is truncated or broken ({error})") from error
     tally["models after the first left out"] += models - 1
     return AtomTable(
         name=entry_name(path),

@@ -176,6 +176,8 @@ def test_chains_of_one_name_get_names_of_their_own(tmp_path):
         ("a.pdb", "<html>not found</html>\n", "found no ATOM or HETATM record"),
         ("a.pdb", chain()[:125], r"a\.pdb, line 2: expected x, y, z in columns 31 to 54"),
         ("a.pdb", chain().replace("   6.000", "   6.0x0", 1), r"a\.pdb, line 3: .* got '   6\.0x0"),
+        ("a.pdb", chain().replace("A   2 ", "A   x ", 1), r"line 5: expected the number of a residue .* got '   x'"),
+        ("a.pdb", chain().replace("  1.00", "  1.x0", 1), r"line 1: expected an occupancy .* got '  1\.x0'"),
         ("a.pdb", "MODEL        1\n" + chain().replace("END\n", ""), r"line 1: the model has no ENDMDL"),
         ("a.cif", "data_X\n#\n", "found no _atom_site"),
         ("a.cif", mmcif(chain())[:-40], r"a\.cif, line \d+: expected 20 values, got 1\d"),
@@ -209,6 +211,12 @@ def test_broken_compression_other_bytes_and_empty_folders_are_refused(tmp_path):
 def test_a_file_without_its_end_is_read_and_told(tmp_path):
     _, tally = one(tmp_path / "a.pdb", chain().replace("END\n", ""))
     assert tally == {"PDB files without END, perhaps cut at the end of a line": 1}
+
+
+def test_short_lines_of_tools_that_write_coordinates_only_are_read(tmp_path):
+    data, tally = one(tmp_path / "a.pdb", "\n".join(line[:54] for line in chain("AG").splitlines()) + "\n")
+    assert data.sequence == "AG"
+    assert tally == {"atoms without an occupancy, taken as 1": 8}
 
 
 def test_arrays_give_the_chains_that_they_hold_and_broken_ones_are_refused(tmp_path):
