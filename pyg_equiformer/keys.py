@@ -26,7 +26,7 @@ RADIUS_EDGE_SHIFT = "radius_edge_shift"
 NEIGHBOR_EDGE_INDEX = "neighbor_edge_index"
 #: Type of each of these edges [E], int64, from 0.
 NEIGHBOR_EDGE_TYPE = "neighbor_edge_type"
-LEFT_OUT_BONDS = "left_out_bonds"  #: pairs within the wanted number of bonds that are no neighbours [B]
+LEFT_OUT_BONDS = "left_out_bonds"  #: pairs within the wanted bonds that are no neighbours, one number per transform [1]
 
 NODE_POSITION = "node_position"  #: place of each atom or residue in its sequence [N], int64, from 0
 NODE_ATTR = "node_attr"  #: features of the atoms that turn with them [N, irreps_node.dim], velocities for example
