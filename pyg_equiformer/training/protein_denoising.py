@@ -120,6 +120,7 @@ def train_denoiser(
     report: Callable[[int, int, float, float], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     network: nn.Module | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Any:
     r"""Train a network to find the way back, on new noise in every step.
 
@@ -134,6 +135,8 @@ def train_denoiser(
         stop: asked after each step; True ends the training there.
         network: that is trained, called as `displacement` does. None: `config.network()` for the mean number of
             neighbours.
+        clock: tells the time that `max_time` limits, in seconds; `time.process_time` counts the work of the processor
+            alone, whatever else it does.
 
     Raises:
         ValueError: if there are no chains, or the loss is not finite.
@@ -148,15 +151,15 @@ def train_denoiser(
         network = config.network(max(degree, 1.0))
     model = network.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-4)
-    start, done, losses = time.monotonic(), 0.0, list[float]()
+    start, done, losses = clock(), 0.0, list[float]()
     for step, (epoch, part, last) in enumerate(_batches(chains, config, generator), 1):
-        past = (time.monotonic() - start) / (config.max_time or float("inf"))
+        past = (clock() - start) / (config.max_time or float("inf"))
         done = max(done, past, epoch / (config.epochs or float("inf")))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * warmup_cosine(done)
         noisy = [add_noise(chain, config.noise, config.cutoff, generator) for chain in part]
         losses.append(_step(model, optimizer, Batch.from_data_list(noisy).to(device)))
-        seconds = time.monotonic() - start
+        seconds = clock() - start
         ended = seconds >= (config.max_time or float("inf")) or stop()
         if last or ended:
             if report:
