@@ -4,8 +4,8 @@
     python benchmarks/denoising.py mlp egnn --max-time 10m --seed 1
 
 Chains: `protein_bm5_chains.npz`, 100 to train on and 30 with other sequences to test with, Gaussian noise of 1 Å on N,
-CA and C. The time is that of the processor, one thread unless told otherwise, so that other work on the machine does not
-count. Results go to `benchmarks/results/denoising_*.json`.
+CA and C. The time is that of the processor, one thread unless told otherwise, so that other work on the machine does
+not count. Results go to `benchmarks/results/denoising_*.json`.
 """
 
 import argparse
