@@ -195,18 +195,12 @@ class Equiformer(CompilesParts):
             return self._run(inputs, node_embedding, return_features)
 
     def features(
-        self,
-        z: Any,
-        pos: Tensor | None = None,
-        batch: Tensor | None = None,
-        *,
-        edge_index: Tensor | None = None,
-        edge_attr: Tensor | None = None,
-        edge_shift: Tensor | None = None,
-        node_embedding: Blocks | None = None,
-    ) -> Features:
+        self, z: Any, pos: Tensor | None = None, batch: Tensor | None = None, *, node_embedding: Blocks | None = None,
+        edge_index: Tensor | None = None, edge_attr: Tensor | None = None, edge_shift: Tensor | None = None,
+        **extras: Tensor | None,
+    ) -> Features:  # fmt: skip
         """Return what the head takes, without calling it; arguments as for the model itself."""
-        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config)
+        inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         with products_in(self.precision, inputs.pos.device):
             return self._features(inputs, node_embedding)
 

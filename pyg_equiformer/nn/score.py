@@ -1,5 +1,6 @@
 """Attention scores: how much an edge matters to its target, one number per head, or per head and irrep type."""
 
+from abc import ABC, abstractmethod
 from typing import Literal, get_args
 
 import torch
@@ -34,9 +35,6 @@ class MLPScore(nn.Module):
         kv_heads: number of keys, each for heads / kv_heads heads. None: `heads`.
         attend_self: the target itself is scored too, see `own`.
     """
-
-    #: Whether each irrep type has weights of its own.
-    per_type = False
 
     def __init__(
         self,
@@ -80,10 +78,8 @@ class MLPScore(nn.Module):
         return (share_heads(hidden, self.heads, dim=1) * self.vector).sum(-1)
 
 
-class _QueryScore(nn.Module):
+class _QueryScore(nn.Module, ABC):
     """Scores that compare the target's queries with the keys of its messages, [·, d, (heads, channels)] each."""
-
-    per_type = False
 
     def __init__(
         self,
@@ -130,8 +126,9 @@ class _QueryScore(nn.Module):
     def _shared(self, keys: Blocks) -> list[Tensor]:
         return [share_heads(self._by_head(_wide(k), self.kv_heads), self.heads, dim=1) for k in keys]
 
+    @abstractmethod
     def _compare(self, queries: list[Tensor], keys: Blocks) -> Tensor:
-        raise NotImplementedError  # of each kind
+        """Return the scores of queries, head by head, and keys."""
 
 
 class DotScore(_QueryScore):
@@ -169,8 +166,6 @@ class DistanceScore(_QueryScore):
     Shapes:
         scores [E, types, heads], in the order of the types of `irreps_head`
     """
-
-    per_type = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyg_equiformer import EnergyForces
+from pyg_equiformer import EnergyForces, Equiformer
 from pyg_equiformer.models.inputs import collect_inputs
 from pyg_equiformer.o3 import Layout
 
@@ -62,3 +62,22 @@ def test_an_embedding_of_another_shape_is_refused(molecule):
     z, pos = molecule
     with pytest.raises(ValueError, match=r"one tensor \[N, 2l\+1, C\] per type of 8x0e\+4x1e\+2x2e"):
         tiny()(z, pos, node_embedding=[torch.zeros(9, 1, 8).double()])
+
+
+def test_features_alone_take_every_input_and_are_those_beside_the_output():
+    torch.manual_seed(0)
+    model = Equiformer.from_preset(
+        "small", num_layers=1, num_edge_types=2, num_positions=4, irreps_node="1x1e"
+    ).double()
+    z, pos = torch.tensor([8, 1, 1]), torch.randn(3, 3, dtype=torch.float64)
+    edges = torch.tensor([[0, 1, 2, 1], [1, 0, 1, 2]])
+    more = {
+        "edge_type": torch.tensor([0, 1, 1, 0]),
+        "node_position": torch.arange(3),
+        "node_attr": torch.randn_like(pos),
+    }
+    _, beside = model.eval()(z, pos, edge_index=edges, return_features=True, **more)
+    alone = model.features(z, pos, edge_index=edges, **more)
+    assert all(torch.equal(a, b) for a, b in zip(alone.nodes, beside.nodes, strict=True))
+    other = model.features(z, pos, edge_index=edges, **{**more, "edge_type": 1 - more["edge_type"]})
+    assert not torch.allclose(other.nodes[0], alone.nodes[0])
