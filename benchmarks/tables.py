@@ -1,10 +1,11 @@
-"""Write the tables of `benchmarks/README.md` and draw its figure from the results: `python benchmarks/tables.py`."""
+"""Write the tables of `benchmarks/README.md` and draw its figures from the results: `python benchmarks/tables.py`."""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
 from tasks import TASKS
 
 from pyg_equiformer.training.published import published
@@ -21,6 +22,9 @@ def main() -> None:
     results = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((HERE / "results").glob("*.json"))]
     speeds = [r for r in results if isinstance(r.get("results"), list) and "preset" in r.get("settings", {})]
     speeds = [r for r in speeds if any("memory" in row["step"] for row in r["results"])]  # others are about scaling
+    ablation = [r for r in results if "ablation" in r]
+    denoising = [r for r in results if "rmsd_of_each" in r]
+    chains = [row for r in results for row in r.get("chain_lengths", [])]
     results = [r for r in results if "task" in r]
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -28,12 +32,19 @@ def main() -> None:
         ("gpu", _table([r for r in results if _on_gpu(r)], GPU_TASKS)),
         ("cpu", _table([r for r in results if not _on_gpu(r)])),
         ("speed", _speed(speeds)),
+        ("ablation effects", ablation_effects(ablation)),
+        ("ablation", ablation_table(ablation)),
+        ("denoising", denoising_table(denoising)),
     ):
         text = re.sub(
             f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL
         )
     readme.write_text(text, encoding="utf-8")
     _draw(results)
+    if denoising:
+        draw_denoising(HERE / "figures" / "denoising_cpu.png", denoising)
+    if chains:
+        draw_chains(HERE / "figures" / "protein_chain_lengths_cpu.png", chains)
 
 
 def _speed(found: list[dict[str, Any]]) -> str:

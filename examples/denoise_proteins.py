@@ -18,7 +18,7 @@ from pyg_equiformer.data.protein_edges import NUM_SEPARATIONS, ProteinGraph
 from pyg_equiformer.data.protein_split import split_chains
 from pyg_equiformer.data.protein_writer import write_chain
 
-NOISE, CUTOFF, IRREPS = 1.0, 6.0, "32x0e+16x1e+8x2e"  # Å, Å, features between the blocks
+NOISE, CUTOFF, IRREPS = 1.0, 6.0, "32x0e+32x1e"  # Å, Å, features between the blocks
 graph = ProteinGraph(CUTOFF)
 
 
@@ -47,12 +47,14 @@ def main(files: list[Path], steps: int, out: Path) -> None:
         "small",
         irreps=IRREPS,
         irreps_feature=IRREPS,
-        irreps_head="8x0e+4x1e+2x2e",
-        irreps_ffn="64x0e+32x1e+16x2e",
+        irreps_head="8x0e+8x1e",
+        irreps_ffn="64x0e+64x1e",
+        irreps_sh="1x0e+1x1e",
         cutoff=CUTOFF,
         elements=(0, 1, 2),
         edge_dim=NUM_SEPARATIONS,
         output="node_vector",
+        envelope="none",  # noisy neighbours near the cutoff tell as much as others
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)

@@ -48,11 +48,11 @@ def denoise(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the chains. \\[default: no limit]")] = None,
-    cutoff: Annotated[float, typer.Option(help="Neighbours are nearer than this, in Å.")] = 6.0,
+    cutoff: Annotated[float, typer.Option(help="Neighbours are nearer than this in Å, or next along the chain.")] = 6.0,
     layers: Annotated[int, typer.Option(min=1, help="Blocks of the network.")] = 3,
     irreps: Annotated[
         str, typer.Option(metavar="IRREPS", help="Features between the blocks, with scalars (0e) and vectors (1e).")
-    ] = "32x0e+16x1e+8x2e",
+    ] = "32x0e+32x1e",
     heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
     attention: Annotated[str, typer.Option(metavar="KIND", help="Kind of attention, such as mlp or dot.")] = "mlp",
     batch_size: Annotated[int, typer.Option(min=1, help="Chains per step.")] = 1,
@@ -61,11 +61,11 @@ def denoise(
 ) -> None:
     """Train a network to move noisy atoms of proteins back to their places, and test it on other chains.
 
-    Gaussian noise is added to the positions, anew in every step; the network sees the noisy atoms within the cutoff and
-    how far apart their residues are in the sequence, and predicts the displacement back. Printed are the RMSD before
-    and after for each test chain, without superposition, and what was left out in reading the files. DIR holds
-    metrics.json, denoising.png, the network model.pt, and the noisy and the denoised test chains as PDB files in
-    structures/. Ctrl-C ends the training early and tests what was learnt.
+    Gaussian noise is added to the positions, anew in every step; the network sees the noisy atoms within the cutoff,
+    those of the residues next to each other, and how far apart residues are in the sequence, and predicts the
+    displacement back. Printed are the RMSD before and after for each test chain, without superposition, and what was
+    left out in reading the files. DIR holds metrics.json, denoising.png, the network model.pt, and the noisy and the
+    denoised test chains as PDB files in structures/. Ctrl-C ends the training early and tests what was learnt.
     """
     from ..training.folder import check_new, new_folder
     from ..training.protein_denoising import ProteinDenoisingConfig

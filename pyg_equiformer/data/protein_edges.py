@@ -35,9 +35,37 @@ def sequence_separation(seq_pos: Tensor, edge_index: Tensor) -> Tensor:
     return F.one_hot(kind, NUM_SEPARATIONS)
 
 
-class ProteinGraph(BaseTransform):
-    """Add `edge_index` [2, E], all pairs nearer than a cutoff, and `edge_attr` [E, 8], see `sequence_separation`.
+def sequence_neighbors(seq_pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    """Return the pairs of atoms in one residue or in residues next to each other along a chain.
 
+    Args:
+        seq_pos: position of each atom's residue in the sequence [N], in any order.
+        batch: graph of each atom [N]. None: one graph.
+
+    Shapes:
+        → [2, E], both directions of each pair, in time and memory linear in E
+
+    Example:
+        >>> sequence_neighbors(torch.tensor([0, 1, 2]))
+        tensor([[1, 0, 2, 1],
+                [0, 1, 1, 2]])
+    """
+    place = seq_pos - seq_pos.min() if seq_pos.numel() else seq_pos
+    if batch is not None and seq_pos.numel():
+        place = place + batch * (int(place.max()) + 2)  # chains do not touch each other
+    ordered, order = place.sort(stable=True)
+    first = torch.searchsorted(ordered, place - 1)
+    count = torch.searchsorted(ordered, place + 1, right=True) - first
+    target = torch.arange(len(place), device=place.device).repeat_interleave(count)
+    within = torch.arange(len(target), device=place.device) - (count.cumsum(0) - count)[target]
+    source = order[first[target] + within]
+    return torch.stack([source, target])[:, source != target]
+
+
+class ProteinGraph(BaseTransform):
+    """Add `edge_index` [2, E] and `edge_attr` [E, 8], see `sequence_separation`.
+
+    Edges are all pairs nearer than a cutoff, and those of `sequence_neighbors`, however far noise has moved them apart.
     Use it after noise was added, so that the edges tell nothing of where the atoms were.
 
     Args:
@@ -58,7 +86,10 @@ class ProteinGraph(BaseTransform):
     def forward(self, data: Data) -> Data:
         if data.get("seq_pos") is None:
             raise ValueError(f"expected chains of read_protein_chains with 'seq_pos' [N], got fields {data.keys()}")
-        edge_index = self.radius_graph(data)[keys.RADIUS_EDGE_INDEX]
-        data.edge_index = edge_index
-        data.edge_attr = sequence_separation(data.seq_pos, edge_index).to(data.pos.dtype)
+        near = self.radius_graph(data)[keys.RADIUS_EDGE_INDEX]
+        pairs = torch.cat([near, sequence_neighbors(data.seq_pos, data.get(keys.BATCH))], dim=1)
+        count = max(1, data.pos.shape[0])
+        code = torch.unique(pairs[1] * count + pairs[0])  # each once, sorted by target
+        data.edge_index = torch.stack([code % count, code // count])
+        data.edge_attr = sequence_separation(data.seq_pos, data.edge_index).to(data.pos.dtype)
         return data

@@ -26,7 +26,8 @@ class ProteinDenoisingConfig:
         atoms: "backbone" or "heavy".
         noise: standard deviation of the noise per coordinate, in Å.
         cutoff: of the neighbours, in Å.
-        layers, irreps, heads, attention: of the network, see `EquiformerConfig`.
+        layers, irreps, heads, attention: of the network, see `EquiformerConfig`; harmonics go up to the highest
+            degree of the irreps.
         epochs: passes over the chains; None: until `max_time`.
         max_time: longest time of the training in seconds; None: no limit.
         batch_size: chains per step.
@@ -41,7 +42,7 @@ class ProteinDenoisingConfig:
     noise: float = 1.0
     cutoff: float = 6.0
     layers: int = 3
-    irreps: str = "32x0e+16x1e+8x2e"
+    irreps: str = "32x0e+32x1e"
     heads: int = 4
     attention: AttentionKind = "mlp"
     epochs: int | None = None
@@ -73,6 +74,7 @@ class ProteinDenoisingConfig:
         config = preset_config(
             "small",
             irreps=self.irreps,
+            irreps_sh=str(Irreps.spherical_harmonics(max(irreps.lmax, 1), p=1)),
             irreps_head=str(head),
             irreps_ffn=str(Irreps([(2 * mul, ir) for mul, ir in irreps])),
             irreps_feature=self.irreps,
@@ -84,6 +86,8 @@ class ProteinDenoisingConfig:
             edge_dim=NUM_SEPARATIONS,
             avg_degree=avg_degree,
             output="node_vector",
+            # No forces are taken, and a noisy neighbour near the cutoff tells as much as others.
+            envelope="none",
         )
         return Equiformer(config)
 
