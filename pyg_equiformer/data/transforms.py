@@ -10,6 +10,12 @@ from pyg_equiformer.neighbors import periodic_radius_graph, radius_graph
 from pyg_equiformer.neighbors.inputs import check_cutoff, check_max_num_neighbors
 
 
+def stored_edges(data: Data) -> Tensor | None:
+    """Return the edges [2, E] that a transform has stored for a model, None if there are none."""
+    chosen: Tensor | None = data.get(keys.NEIGHBOR_EDGE_INDEX)
+    return data.get(keys.RADIUS_EDGE_INDEX) if chosen is None else chosen
+
+
 class RadiusGraph(BaseTransform):
     """Store the neighbours within a cutoff in the data, so that they are found once and not in every epoch.
 
@@ -53,7 +59,7 @@ class RadiusGraph(BaseTransform):
         if data.get(keys.NEIGHBOR_EDGE_INDEX) is not None:
             raise ValueError(
                 f"data has neighbours that were chosen otherwise ({keys.NEIGHBOR_EDGE_INDEX!r}), by KNNGraph or "
-                "BondGraph: apply one of these transforms or RadiusGraph, which the training command does by itself"
+                "BondGraph: apply one of these transforms or RadiusGraph"
             )
         pos, batch = data[keys.POS], data.get(keys.BATCH)
         num_graphs = _num_graphs(data)

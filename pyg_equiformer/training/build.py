@@ -107,16 +107,6 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_inputs(settings: EquiformerConfig) -> None:
-    """Raise a ValueError for inputs that readers of structures do not give."""
-    for name in ("edge_dim", "num_edge_types", "num_positions", "irreps_node"):
-        if value := getattr(settings, name):
-            raise ValueError(
-                f"model.{name}: expected none, as structures are read with elements and positions only, got {value!r}; "
-                "train such a network in a loop of your own"
-            )
-
-
 def build(config: TrainConfig, targets: tuple[Target, ...], statistics: Statistics) -> Plan:
     """Return the model, with weights drawn from torch's generator, and its loss.
 
@@ -135,7 +125,11 @@ def build(config: TrainConfig, targets: tuple[Target, ...], statistics: Statisti
             f"the network {config.network!r} does not know the elements Z = {unknown} of the training set; give "
             f"model.elements={list(statistics.elements)} or another network"
         )
-    _check_inputs(settings)
+    if settings.edge_dim:
+        raise ValueError(
+            f"model.edge_dim: expected 0, as structures hold no edge_attr for their neighbours, got "
+            f"{settings.edge_dim}; use num_edge_types with BondGraph, or train such a network in a loop of your own"
+        )
     network = Equiformer(settings, checkpoint=config.checkpoint, engine=config.engine, compile=config.compile)
     make = _potential if is_energy_family(targets) else _properties
     model, scales, references = make(config, targets, statistics, network)

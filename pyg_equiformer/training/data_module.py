@@ -11,10 +11,11 @@ from torch_geometric.loader import DataLoader
 from .. import keys
 from ..data import RadiusGraph
 from ..data.structure_sets import Structures
+from ..data.transforms import stored_edges
 from .batches import BatchPlan, BatchStream, check_sizes, make_loader, pack
 from .config import TrainConfig
 from .engine import LightningDataModule
-from .set_checks import Check, Checked, ElementCheck, LabelCheck, check_all
+from .set_checks import Check, Checked, ElementCheck, InputCheck, LabelCheck, check_all
 from .statistics import Statistics, collect_statistics
 
 #: Sets in memory with at most this many structures keep their neighbour lists; larger ones find them in every pass.
@@ -25,6 +26,8 @@ COUNT_EDGES = 2_000
 
 class Prepare:
     """Find the neighbours of a structure, positions first converted to the precision of a run in float64.
+
+    Those that `KNNGraph` or `BondGraph` have chosen stay.
 
     Args:
         cutoff: radius in Å.
@@ -37,10 +40,10 @@ class Prepare:
     def __call__(self, structure: Data) -> Data:
         if self.dtype is not None:
             structure = structure.clone()
-            for key in (keys.POS, keys.CELL):
+            for key in (keys.POS, keys.CELL, keys.NODE_ATTR):
                 if key in structure:
                     structure[key] = structure[key].to(self.dtype)
-        return self.find(structure)
+        return structure if structure.get(keys.NEIGHBOR_EDGE_INDEX) is not None else self.find(structure)
 
 
 class Mapped(Sequence[Data]):
@@ -121,8 +124,8 @@ class StructureDataModule(LightningDataModule):
         config: batch sizes, split, seed and workers.
 
     Raises:
-        ValueError: if a structure lacks finite labels, another set has an element that the training set has not, or
-            a set would be empty.
+        ValueError: if a structure lacks finite labels or inputs that the network asks for, another set has an element
+            that the training set has not, or a set would be empty.
     """
 
     def __init__(self, structures: Structures, *, cutoff: float, config: TrainConfig) -> None:
@@ -132,6 +135,12 @@ class StructureDataModule(LightningDataModule):
         self._keep = not structures.streamed and len(structures.train) <= KEEP_NEIGHBORS
         self._streamed = structures.streamed
         train, valid, tests = _split(structures, config)
+        self._chosen = train[0].get(keys.NEIGHBOR_EDGE_INDEX) is not None
+        if self._chosen and config.denoising != "none":
+            raise ValueError(
+                f"denoising: {config.denoising!r} moves atoms, and neighbours chosen by KNNGraph or BondGraph would "
+                "not follow; expected 'none'"
+            )
         train = self._checked(train, "the training set")
         self.train = self._with_neighbors(train)
         # Where edges are not counted for their own sake, a sample gives the average degree.
@@ -147,9 +156,10 @@ class StructureDataModule(LightningDataModule):
         self.own_valid_batches = 0  #: validation batches of this device that count
 
     def _checked(self, part: Sequence[Data], what: str, elements: tuple[int, ...] | None = None) -> Sequence[Data]:
-        """Check labels and elements, those of streamed sets whenever a structure is read."""
+        """Check labels, inputs and elements, those of streamed sets whenever a structure is read."""
         masked = self.config.read.get("missing_labels") == "mask"
         checks: list[Check] = [LabelCheck(what, tuple(t.name for t in self.targets), masked)]
+        checks.append(InputCheck(what, self.config.model, self._chosen))
         if elements is not None:
             checks.append(ElementCheck(what, elements))
         if self._streamed:
@@ -201,7 +211,7 @@ class StructureDataModule(LightningDataModule):
         """Serve this device's share of the validation set; nothing is stored for long, so batches are larger."""
         c, sizes, size = self.config, None, 4 * self.config.batch_size
         if c.max_edges and self._keep:
-            sizes = np.array([s[keys.RADIUS_EDGE_INDEX].shape[1] for s in self.valid])
+            sizes = np.array([stored_edges(s).shape[1] for s in self.valid])  # type: ignore[union-attr]
         elif c.max_edges:
             size = 1  # edges are known when they are found: one structure at a time keeps the bound
         batches = pack(range(len(self.valid)), size, sizes, c.max_edges)

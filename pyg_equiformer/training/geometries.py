@@ -11,6 +11,7 @@ from torch_geometric.data import Batch, Data
 from .. import keys
 from ..data import RadiusGraph
 from ..data.structure_sets import Target
+from ..data.transforms import stored_edges
 
 #: Axes of a label of each kind behind the first one, which counts structures or atoms.
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -30,7 +31,10 @@ GEOMETRY = (
     keys.RADIUS_EDGE_INDEX,
     keys.RADIUS_CUTOFF,
     keys.RADIUS_EDGE_SHIFT,
-    keys.NEIGHBOR_EDGE_INDEX,  # none are trained on: `RadiusGraph` says so
+    keys.NEIGHBOR_EDGE_INDEX,
+    keys.NEIGHBOR_EDGE_TYPE,
+    keys.NODE_POSITION,
+    keys.NODE_ATTR,
 )
 
 #: Geometry and labels of a structure.
@@ -57,7 +61,7 @@ class Geometries(Dataset):
         structure = self.structures[index]
         # Other fields would only have to collate, and need not.
         geometry = Data(**{name: structure[name] for name in GEOMETRY if structure.get(name) is not None})
-        if geometry.get(keys.RADIUS_EDGE_INDEX) is None:
+        if stored_edges(geometry) is None:
             geometry = self.add_neighbors(geometry)
         count = geometry[keys.Z].numel()
         labels = {t.name: _label(structure, t, count, f"structure {index}") for t in self.targets}
@@ -87,7 +91,7 @@ def geometry_batches(
     batch: list[Item] = []
     edges = 0
     for item in (item for chunk in loader for item in chunk):
-        size = item[0][keys.RADIUS_EDGE_INDEX].shape[1]
+        size = next(item[0][k] for k in (keys.NEIGHBOR_EDGE_INDEX, keys.RADIUS_EDGE_INDEX) if k in item[0]).shape[1]
         if batch and (len(batch) == batch_size or (max_edges is not None and edges + size > max_edges)):
             yield batch
             batch, edges = [], 0
@@ -101,7 +105,7 @@ def collate_geometries(geometries: list[dict[str, np.ndarray]], dtype: torch.dty
     structures = [Data(**{name: torch.from_numpy(value) for name, value in g.items()}) for g in geometries]
     if any(name in g for g in geometries for name in (keys.CELL, keys.RADIUS_EDGE_SHIFT)):
         for each in structures:
-            edges = each[keys.RADIUS_EDGE_INDEX].shape[1]
+            edges = 0 if (index := stored_edges(each)) is None else index.shape[1]
             for name, empty in (
                 (keys.CELL, torch.zeros(1, 3, 3)),
                 (keys.PBC, torch.zeros(1, 3, dtype=torch.bool)),
@@ -110,7 +114,7 @@ def collate_geometries(geometries: list[dict[str, np.ndarray]], dtype: torch.dty
                 if each.get(name) is None:
                     each[name] = empty
     for each in structures:
-        for name in (keys.POS, keys.CELL, keys.RADIUS_EDGE_SHIFT):
+        for name in (keys.POS, keys.CELL, keys.RADIUS_EDGE_SHIFT, keys.NODE_ATTR):
             if each.get(name) is not None:
                 each[name] = each[name].to(dtype)
     return Batch.from_data_list(structures)

@@ -1,8 +1,8 @@
 """Checks of the structures of a set: of all at once where they are in memory, else of each when it is read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from torch_geometric.data import Data
 
@@ -55,6 +55,41 @@ class ElementCheck:
             raise ValueError(
                 f"structure {index} of {self.what} has atomic numbers {unknown}, which the training set "
                 f"({list(self.elements)}) does not have"
+            )
+
+
+#: Fields of a structure that settings of the network ask for.
+INPUTS = {
+    "num_edge_types": keys.NEIGHBOR_EDGE_TYPE,
+    "num_positions": keys.NODE_POSITION,
+    "irreps_node": keys.NODE_ATTR,
+}
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """What the network asks for must be there, and neighbours be chosen for all structures or for none.
+
+    Args:
+        what: the set, for the message.
+        model: settings of the network.
+        chosen: whether the neighbours are those of `KNNGraph` or `BondGraph`, as in the training set.
+    """
+
+    what: str
+    model: Mapping[str, Any]
+    chosen: bool
+
+    def __call__(self, structure: Data, index: int) -> None:
+        where = f"structure {index} of {self.what}"
+        for setting, field in INPUTS.items():
+            if self.model.get(setting) and structure.get(field) is None:
+                raise ValueError(f"{where} has no {field}, which model.{setting}={self.model[setting]!r} asks for")
+        if (structure.get(keys.NEIGHBOR_EDGE_INDEX) is not None) != self.chosen:
+            told = ("none", "some") if self.chosen else ("some", "none")
+            raise ValueError(
+                f"{where} has {told[0]} of the neighbours that KNNGraph and BondGraph choose, expected {told[1]} as in "
+                "the first structure of the training set"
             )
 
 

@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 
 from .. import keys
 from ..data.structure_sets import Target
+from ..data.transforms import stored_edges
 
 
 @dataclass
@@ -131,7 +132,7 @@ def collect_statistics(
         found, numbers = np.unique(z, return_counts=True)
         elements.update(found.tolist())
         atoms.append(len(z))
-        index = structure.get(keys.RADIUS_EDGE_INDEX)
+        index = stored_edges(structure)
         if index is not None and (count_edges is None or len(edges) < count_edges):
             edges.append(index.shape[1])
         for target in targets:

@@ -96,7 +96,7 @@ class TrainingTask(LightningModule):
     def convert(self, batch: Batch) -> Batch:
         """Return the batch with positions in the precision of the weights."""
         dtype = next(self.model.parameters()).dtype
-        for key in (keys.POS, keys.CELL, keys.RADIUS_EDGE_SHIFT):
+        for key in (keys.POS, keys.CELL, keys.RADIUS_EDGE_SHIFT, keys.NODE_ATTR):
             if key in batch and batch[key].dtype != dtype:
                 batch[key] = batch[key].to(dtype)
         return batch

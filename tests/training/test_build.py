@@ -185,13 +185,10 @@ def test_elements_that_the_network_does_not_know_are_named():
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("edge_dim", 2), ("num_edge_types", 2), ("num_positions", 9), ("irreps_node", "1x1e")]
-)
-def test_networks_with_inputs_that_structures_do_not_have_are_refused(name, value):
+def test_networks_with_edge_features_that_structures_do_not_have_are_refused():
     statistics = collect_statistics([RadiusGraph(5.0)(s) for s in WATERS], (ENERGY, FORCES))
-    with pytest.raises(ValueError, match=f"model.{name}: expected none, as structures are read with elements"):
-        build(TrainConfig(model={name: value}), (ENERGY, FORCES), statistics)
+    with pytest.raises(ValueError, match=r"model.edge_dim: expected 0, as structures hold no edge_attr"):
+        build(TrainConfig(model={"edge_dim": 2}), (ENERGY, FORCES), statistics)
 
 
 def test_the_configuration_is_found_in_every_kind_of_model():
