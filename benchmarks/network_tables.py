@@ -31,7 +31,8 @@ def denoising_table(found: Sequence[Row]) -> str:
 def draw_denoising(path: Path, found: Sequence[Row]) -> None:
     """Draw the RMSD of each test chain after denoising, a column of points for each network."""
     groups = sorted(_grouped(found).items(), key=lambda item: mean(r["rmsd_after"] for r in item[1]))
-    figure, (axes,) = new_figure("30 test chains after denoising, each point a chain (mean of the seeds)", 1)
+    figure, (axes,) = new_figure("The 30 test chains after denoising, a point for each", 1)
+    figure.set_figwidth(7.5)
     for place, (name, runs) in enumerate(groups):
         each = np.mean([r["rmsd_of_each"] for r in runs], axis=0)
         spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(each))

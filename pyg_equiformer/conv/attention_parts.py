@@ -1,14 +1,17 @@
 """What an attention layer is made of, apart from the passing of messages."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from e3nn.o3 import Irreps
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from ..kernels import NeighborTable, attention_sum, attention_weighted_product
 from ..nn import (
     AttentionKind,
+    Couplings,
     DepthwiseTensorProduct,
     DistanceScore,
     DotScore,
@@ -20,13 +23,14 @@ from ..nn import (
     PathLinear,
     RadialMLP,
 )
-from ..o3 import Layout
+from ..o3 import SCALAR, Blocks, Layout, count
+from .attention_weights import of_type, weighed
 
 MessageKind = Literal["nonlinear", "linear"]
 
 
 class AttentionParts(MessagePassing):
-    """The modules of an `EquiformerConv`, which makes them; their irreps and first weights."""
+    """The modules of an `EquiformerConv`, their irreps and first weights, and the sums over neighbours."""
 
     layout_in: Layout
     layout_out: Layout
@@ -35,7 +39,11 @@ class AttentionParts(MessagePassing):
     kv_heads: int
     edge_dim: int
     attention: AttentionKind
-    needed: list[str]
+    attn_dropout: float
+    layout_heads: Layout
+    sh_dim: int
+    needed: list[str]  #: types of the values that somebody looks at
+    kinds: list[int | None]  #: where each type of the values is among those of a head
     product: DepthwiseTensorProduct
     radial: RadialMLP
     score: MLPScore | DotScore | DistanceScore
@@ -47,6 +55,45 @@ class AttentionParts(MessagePassing):
     lin_out: Linear
     head_gate: HeadGate | None
     linear_attention: LinearAttention | None
+
+    def _make_product(
+        self, pre: Irreps, irreps_sh: Irreps | str, message: MessageKind, radial_hidden: Sequence[int], needed: Irreps
+    ) -> None:
+        """Make what gives the messages: linear maps of the nodes, the tensor product, and its radial network."""
+        self.layout_heads = Layout(self._times(self.heads))
+        self.lin_src = Linear(self.irreps_in, pre)
+        self.lin_dst = Linear(self.irreps_in, pre, bias=False)
+        self.needed = [str(ir) for ir in self.layout_heads.types if ir in needed]
+        wanted = pre if message == "nonlinear" else self.layout_heads.irreps
+        self.product = DepthwiseTensorProduct(pre, irreps_sh=irreps_sh, irreps_filter=wanted)
+        self.sh_dim = self.irreps_sh.dim
+        self.radial = RadialMLP(self.edge_dim, radial_hidden, self.product.weight_numel)
+
+    def _make_values(
+        self, pre: Irreps, message: MessageKind, attend_self: bool, gate_heads: bool, linear_attention_heads: int
+    ) -> None:
+        """Make what turns messages into values and their sums into the output."""
+        values = self._times(self.kv_heads)
+        self.gate = None
+        if message == "nonlinear":
+            self._add_second_product(pre, values)
+        else:
+            self.lin_value = PathLinear(self.product.plan, values)
+        self.lin_self = Linear(self.irreps_in, values) if attend_self else None
+        self.head_gate = HeadGate(self.irreps_in, self.heads) if gate_heads else None
+        self.linear_attention = None
+        if linear_attention_heads:
+            channels = count(self.irreps_head, SCALAR)
+            self.linear_attention = LinearAttention(
+                self.irreps_in, self.irreps_out, heads=linear_attention_heads, channels=channels
+            )
+        types = self.layout_heads.types
+        self.kinds = [types.index(ir) if ir in types else None for ir in self.lin_value.plan.types]
+        self.lin_out = Linear(self.layout_heads.irreps, self.irreps_out)
+
+    def _times(self, heads: int) -> Irreps:
+        """Irreps of a number of heads together."""
+        return Irreps([(heads * mul, ir) for mul, ir in Layout(self.irreps_head).canonical])
 
     def _add_second_product(self, pre: Irreps, values: Irreps) -> None:
         """Make the value a gate and a product with weights that all edges share, then a linear map."""
@@ -107,3 +154,28 @@ class AttentionParts(MessagePassing):
             f"edge_dim={self.edge_dim}, heads={self.heads} x ({self.irreps_head}), "
             f"attention={self.attention!r}, message={self.message_kind!r})"
         )
+
+    def _sum(self, alpha: Tensor, value: Any, total: Tensor, couplings: Couplings, table: NeighborTable) -> Blocks:
+        """Return the mapped sums over neighbours; `total` is that of the attention weights."""
+        watched, names = bool(self._forward_hooks), [name for name, _ in self.lin_value.rows]
+        if self.gate is None:
+            needed = names if watched else self.needed
+            sums = [
+                attention_sum(v, of_type(alpha, k), table) if name in needed and k is not None else []
+                for name, v, k in zip(names, value, self.kinds)
+            ]
+            return self.lin_value.per_head(sums, self.heads, total, kv_heads=self.kv_heads)
+        product = self.value_product if watched else self.needed_product
+        if alpha.dim() == 3:  # from the types of the heads to those of the product
+            own = [self.kinds[k] for k, place in enumerate(self.places) if watched or place is not None]
+            alpha = torch.stack([alpha[:, 0 if k is None else k] for k in own], dim=1)
+        found = attention_weighted_product(product.plan, couplings.gathered(product), value, alpha, table)
+        sums = [[] if k is None else found[k] for k in (range(len(names)) if watched else self.places)]
+        return self.lin_value.per_head(sums, self.heads, total, self.value_weight, self.kv_heads)
+
+    def _with_own(self, out: Blocks, target: Blocks, alpha: Tensor) -> Blocks:
+        """Add to sums over neighbours what each target takes from itself."""
+        assert self.lin_self is not None  # called with attend_self alone
+        alpha = nn.functional.dropout(alpha, self.attn_dropout, self.training)
+        own = [weighed(v, of_type(alpha, k), self.kv_heads) for k, v in enumerate(self.lin_self.blocks(target))]
+        return [a + b for a, b in zip(out, own)]

@@ -11,8 +11,6 @@ from ..kernels import (
     EngineKind,
     Message,
     NeighborTable,
-    attention_sum,
-    attention_weighted_product,
     check_engine,
     choose_engine,
     neighbor_table,
@@ -24,20 +22,13 @@ from ..nn import (
     SCORES,
     AttentionKind,
     Couplings,
-    DepthwiseTensorProduct,
     DropPath,
     EquivariantDropout,
-    Gate,
-    HeadGate,
-    Linear,
-    LinearAttention,
-    PathLinear,
-    RadialMLP,
     ScalarScoreKind,
     check_probability,
     map_product,
 )
-from ..o3 import SCALAR, Blocks, Layout, as_irreps, count
+from ..o3 import Blocks, Layout, as_irreps
 from .attention_parts import AttentionParts, MessageKind
 from .attention_weights import of_type, softmax, softmax_with_own, weighed
 from .checks import check_edges, check_features, check_kv_heads, choose_head, must_show_messages
@@ -163,42 +154,13 @@ class EquiformerConv(AttentionParts):
         self.attn_dropout = check_probability(attn_dropout, "attn_dropout")
 
         pre = self.layout_in.irreps if irreps_pre_attn is None else as_irreps(irreps_pre_attn, "irreps_pre_attn")
-        heads_irreps, values = (
-            Irreps([(n * mul, ir) for mul, ir in Layout(self.irreps_head).canonical]) for n in (heads, self.kv_heads)
-        )
-        self.layout_heads = Layout(heads_irreps)
-        self.lin_src = Linear(self.irreps_in, pre)
-        self.lin_dst = Linear(self.irreps_in, pre, bias=False)
         needed = self.irreps_out if irreps_needed is None else as_irreps(irreps_needed, "irreps_needed")
-        #: Types of the values that somebody looks at.
-        self.needed = [str(ir) for ir in self.layout_heads.types if ir in needed]
-        wanted = pre if message == "nonlinear" else heads_irreps
-        self.product = DepthwiseTensorProduct(pre, irreps_sh=irreps_sh, irreps_filter=wanted)
-        self.sh_dim: int = self.irreps_sh.dim
-        self.radial = RadialMLP(edge_dim, radial_hidden, self.product.weight_numel)
+        self._make_product(pre, irreps_sh, message, radial_hidden, needed)
         options: dict[str, Any] = {"scalars": scalar_score} if attention == "distance" else {}
         self.score = SCORES[attention](
             self.product.plan, self.irreps_in, self.irreps_head, heads, self.kv_heads, attend_self, **options
         )
-        self.gate: Gate | None = None
-        if message == "nonlinear":
-            self._add_second_product(pre, values)
-        else:
-            self.lin_value = PathLinear(self.product.plan, values)
-        self.lin_self = Linear(self.irreps_in, values) if attend_self else None
-        self.head_gate = HeadGate(self.irreps_in, heads) if gate_heads else None
-        self.linear_attention: LinearAttention | None = None
-        if linear_attention_heads:
-            channels = count(self.irreps_head, SCALAR)
-            self.linear_attention = LinearAttention(
-                self.irreps_in, self.irreps_out, heads=linear_attention_heads, channels=channels
-            )
-        #: Where each type of the values is among those of a head.
-        self.kinds = [
-            self.layout_heads.types.index(ir) if ir in self.layout_heads.types else None
-            for ir in self.lin_value.plan.types
-        ]
-        self.lin_out = Linear(heads_irreps, self.irreps_out)
+        self._make_values(pre, message, attend_self, gate_heads, linear_attention_heads)
         self.proj_dropout = EquivariantDropout(proj_dropout)
         self.drop_path = DropPath(drop_path)
         self.reset_parameters()
@@ -365,28 +327,3 @@ class EquiformerConv(AttentionParts):
             degree = degree if self.attention == "mlp" else degree / self.avg_degree
             out = [block * degree.view(-1, 1, 1) for block in out]
         return out
-
-    def _sum(self, alpha: Tensor, value: Any, total: Tensor, couplings: Couplings, table: NeighborTable) -> Blocks:
-        """Return the mapped sums over neighbours; `total` is that of the attention weights."""
-        watched, names = bool(self._forward_hooks), [name for name, _ in self.lin_value.rows]
-        if self.gate is None:
-            needed = names if watched else self.needed
-            sums = [
-                attention_sum(v, of_type(alpha, k), table) if name in needed and k is not None else []
-                for name, v, k in zip(names, value, self.kinds)
-            ]
-            return self.lin_value.per_head(sums, self.heads, total, kv_heads=self.kv_heads)
-        product = self.value_product if watched else self.needed_product
-        if alpha.dim() == 3:  # from the types of the heads to those of the product
-            own = [self.kinds[k] for k, place in enumerate(self.places) if watched or place is not None]
-            alpha = torch.stack([alpha[:, 0 if k is None else k] for k in own], dim=1)
-        found = attention_weighted_product(product.plan, couplings.gathered(product), value, alpha, table)
-        sums = [[] if k is None else found[k] for k in (range(len(names)) if watched else self.places)]
-        return self.lin_value.per_head(sums, self.heads, total, self.value_weight, self.kv_heads)
-
-    def _with_own(self, out: Blocks, target: Blocks, alpha: Tensor) -> Blocks:
-        """Add to sums over neighbours what each target takes from itself."""
-        assert self.lin_self is not None  # called with attend_self alone
-        alpha = nn.functional.dropout(alpha, self.attn_dropout, self.training)
-        own = [weighed(v, of_type(alpha, k), self.kv_heads) for k, v in enumerate(self.lin_self.blocks(target))]
-        return [a + b for a, b in zip(out, own)]
