@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 GOLDEN = Path(__file__).parents[1].parent / "shared" / "golden"
+DATA = GOLDEN.parent / "data"
 
 MODELS = ["qm9_nonlinear", "md17_exp"]
 MODULES = [

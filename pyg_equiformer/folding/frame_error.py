@@ -1,0 +1,125 @@
+"""The frame-aligned point error of rigid groups, blind to global motion and to which of two alike atoms is which."""
+
+import torch
+from torch import Tensor
+
+from .frames import Frames, fit_frames
+from .groups import group_flips
+
+CHUNK = 2**22  #: pairs of frames and atoms that are held at once
+
+
+def fape(
+    predicted: Frames,
+    predicted_atoms: Tensor,
+    true: Frames,
+    true_atoms: Tensor,
+    mask: Tensor,
+    *,
+    frame_mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    clamp: float | None = 10.0,
+    scale: float = 10.0,
+    eps: float = 1e-4,
+) -> Tensor:
+    r"""Return the frame-aligned point error (AlphaFold, Nature 596, 583 (2021), supplement, algorithm 28).
+
+    .. math::
+        d_{ua}^2 = \left| R_u^{-1}(x_a - T_u) - R_u^{*\,-1}(x_a^* - T_u^*) \right|^2, \qquad
+        L = \frac{1}{Z} \frac{\sum_{ua} w_{ua} \min\left(\sqrt{d_{ua}^2 + ε}, c\right)}{\sum_{ua} w_{ua}}
+
+    over all frames u and atoms a of one structure; identical structures have :math:`\sqrt ε / Z`.
+
+    Args:
+        predicted, true: frames (R, T) and (R*, T*) of the G groups.
+        predicted_atoms, true_atoms: x and x* of the groups [G, A, 3] in Å.
+        mask: which atoms count [G, A].
+        frame_mask: which frames count [G]. None: those of groups with an atom that counts.
+        weight: w of each pair of groups, frame first [G, G]. None: 1.
+        clamp: c in Å; None: no limit.
+        scale: Z in Å.
+        eps: ε in Å², which keeps the gradient finite at zero.
+
+    Returns:
+        a scalar without a unit; zero if nothing counts.
+
+    Raises:
+        ValueError: if the shapes do not fit together, or a number is out of range.
+    """
+    _check(predicted, predicted_atoms, true, true_atoms, mask, weight, clamp, scale, eps)
+    frame_mask = mask.any(1) if frame_mask is None else frame_mask
+    owner = mask.nonzero()[:, 0]
+    points, targets = predicted_atoms[mask], true_atoms[mask]
+    rows = frame_mask.nonzero().flatten()
+    total, count = points.new_zeros(()), points.new_zeros(())
+    for part in rows.split(max(1, CHUNK // max(1, len(owner)))):
+        local = predicted[part].local(points.expand(len(part), -1, 3))
+        wanted = true[part].local(targets.expand(len(part), -1, 3))
+        distance = ((local - wanted).square().sum(-1) + eps).sqrt() if eps else (local - wanted).norm(dim=-1)
+        distance = distance if clamp is None else distance.clamp(max=clamp)
+        share = torch.ones_like(distance) if weight is None else weight[part][:, owner]
+        total, count = total + (share * distance).sum(), count + share.sum()
+    return total / (scale * count.clamp(min=torch.finfo(count.dtype).tiny))
+
+
+def rename_symmetric(
+    predicted_atoms: Tensor, true: Frames, true_atoms: Tensor, mask: Tensor, group_type: Tensor, shapes: Tensor
+) -> tuple[Frames, Tensor, Tensor]:
+    r"""Return true frames and atoms with alike atoms named as the prediction has them (AlphaFold, algorithm 26).
+
+    Of the two ways to name the atoms that a half turn exchanges (ASP, GLU, PHE, TYR), each group takes the one whose
+    distances to all atoms that have one name only are nearer to those of the prediction.
+
+    .. math:: \sum_{a, b} \left| \, |x_a - x_b| - |x^*_{π(a)} - x^*_b| \, \right|, \quad π \in \{1, \text{flip}\}
+
+    Args:
+        predicted_atoms, true_atoms: x and x* of the groups [G, A, 3] in Å.
+        true: frames of the true atoms.
+        mask: which true atoms are there [G, A].
+        group_type: kinds of the groups [G].
+        shapes: templates of these groups [G, A, 3], to which frames of renamed groups are fitted.
+
+    Returns:
+        frames, atoms and mask with these names.
+    """
+    flips = group_flips().to(mask.device)[group_type]
+    moves = flips != torch.arange(flips.shape[1], device=mask.device)
+    groups = moves.any(1).nonzero().flatten()
+    if not len(groups):
+        return true, true_atoms, mask
+    flipped = true_atoms[groups].gather(1, flips[groups].unsqueeze(-1).expand(-1, -1, 3))
+    flipped_mask = mask[groups].gather(1, flips[groups])
+    fixed = mask & ~moves
+    both = mask[groups] & flipped_mask & moves[groups]  # half a pair cannot tell
+    with torch.no_grad():
+        at, to = predicted_atoms[fixed], true_atoms[fixed]
+        better = torch.zeros(len(groups), dtype=torch.bool, device=mask.device)
+        for k, g in enumerate(groups.tolist()):
+            seen = torch.cdist(predicted_atoms[g][both[k]], at)
+            error, other = ((seen - torch.cdist(x[both[k]], to)).abs().sum() for x in (true_atoms[g], flipped[k]))
+            better[k] = other < error
+    chosen = groups[better]
+    atoms, there = true_atoms.clone(), mask.clone()
+    atoms[chosen], there[chosen] = flipped[better], flipped_mask[better]
+    fitted = fit_frames(shapes[chosen], atoms[chosen], there[chosen])
+    rotation, origin = true.rotation.clone(), true.origin.clone()
+    rotation[chosen], origin[chosen] = fitted.rotation, fitted.origin
+    return Frames(rotation, origin), atoms, there
+
+
+def _check(
+    predicted: Frames, predicted_atoms: Tensor, true: Frames, true_atoms: Tensor, mask: Tensor, weight: Tensor | None,
+    clamp: float | None, scale: float, eps: float,
+) -> None:  # fmt: skip
+    groups, places = mask.shape
+    for name, value, shape in (
+        ("predicted_atoms", predicted_atoms, (groups, places, 3)),
+        ("true_atoms", true_atoms, (groups, places, 3)),
+        ("predicted origins", predicted.origin, (groups, 3)),
+        ("true origins", true.origin, (groups, 3)),
+        ("weight", weight, (groups, groups)),
+    ):
+        if value is not None and tuple(value.shape) != shape:
+            raise ValueError(f"expected {name} of shape {shape}, got {tuple(value.shape)}")
+    if scale <= 0 or eps < 0 or (clamp is not None and clamp <= 0):
+        raise ValueError(f"expected positive scale and clamp and eps of at least 0, got {scale}, {clamp} and {eps}")
