@@ -4,10 +4,12 @@ from .coarse_grain import all_atoms, coarse_grain, group_atoms, residue_position
 from .frame_error import fape, rename_symmetric
 from .frames import Frames, fit_frames, interpolate, matrix_to_quaternion, quaternion_to_matrix, random_frames
 from .templates import Templates, fit_templates
+from .violations import Violations, structural_violations
 
 __all__ = [
     "Frames",
     "Templates",
+    "Violations",
     "all_atoms",
     "coarse_grain",
     "fape",
@@ -20,4 +22,5 @@ __all__ = [
     "random_frames",
     "rename_symmetric",
     "residue_positions",
+    "structural_violations",
 ]

@@ -257,7 +257,7 @@ def test_thirty_real_files_give_thirty_chains(tmp_path):
     if not (DATA / "protein_pdb_files.tar.gz").is_file():
         pytest.skip("the real PDB files are not beside this checkout")
     with tarfile.open(DATA / "protein_pdb_files.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     found = read_protein_chains(tmp_path)
     assert len(found.chains) == 30
     assert all(c.num_nodes == 3 * len(c.sequence) for c in found.chains)
