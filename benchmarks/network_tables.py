@@ -93,7 +93,7 @@ def ablation_table(found: Sequence[Row]) -> str:
     for row in (row for r in found for row in r["ablation"]):
         groups.setdefault(tuple(row["settings"].values()), []).append(row)
     for values, rows in sorted(groups.items(), key=lambda item: mean(r["forces_mae"] for r in item[1])):
-        forces, energy = (_over(rows, key, 1000, ".1f") for key in ("forces_mae", "energy_mae"))
+        forces, energy = (_over(rows, key, ".1f") for key in ("forces_mae", "energy_mae"))
         seconds = mean(r["processor_s"] for r in rows)
         lines.append(f"| {' | '.join(values)} | {forces} | {energy} | {seconds:.0f} s |")
     names = [name for r in found[:1] for name in r["ablation"][0]["settings"]]
@@ -108,8 +108,8 @@ def _ratio(values: Sequence[float]) -> str:
     return f"{np.exp(logs.mean()):.2f}× ± {error:.0%}"
 
 
-def _over(runs: Sequence[Row], key: str, unit: float = 1.0, form: str = ".3f") -> str:
-    values = [r[key] * unit for r in runs]
+def _over(runs: Sequence[Row], key: str, form: str = ".3f") -> str:
+    values = [r[key] for r in runs]
     if len(values) < 2 or stdev(values) == 0:
         return f"{values[0]:{form}}"
     return f"{mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"

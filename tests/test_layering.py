@@ -24,7 +24,7 @@ ALLOWED = {
     "reference": BASE | {"neighbors", "models", "checkpoints"},
     "training": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "checkpoints", "data"},
 }
-ALLOWED["folding"] = BASE | {"data", "neighbors"}
+ALLOWED["folding"] = BASE | {"data", "neighbors", "training"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)

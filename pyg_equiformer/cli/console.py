@@ -119,8 +119,8 @@ def _told(error: OSError) -> str:
     return f"{file}{text[:1].lower()}{text[1:]}" + (f" ({hint})" if hint else "")
 
 
-def command(function: F) -> F:
-    """Register a function as a command, with its docstring as the help."""
+def command(function: F, group: typer.Typer = app) -> F:
+    """Register a function as a command, of its own or of a group, with its docstring as the help."""
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -129,7 +129,7 @@ def command(function: F) -> F:
 
     # Typer keeps the line breaks of a docstring: join the lines of each paragraph.
     text = "\n\n".join(" ".join(part.split()) for part in (function.__doc__ or "").split("\n\n"))
-    return app.command(help=text)(run)  # type: ignore[return-value]
+    return group.command(help=text)(run)  # type: ignore[return-value]
 
 
 def seconds(text: str) -> float:
