@@ -39,7 +39,7 @@ def main() -> None:
     options = _options()
     structures = TASKS[TASK].read(reader(options.shared), TASK)
     for seed in options.seeds:
-        path = RESULTS / f"ablation_seed{seed}_{options.epochs}epochs.json"
+        path = RESULTS / f"ablation_seed{seed}_n{options.train_size}_{options.epochs}epochs.json"
         rows: list[dict[str, Any]] = json.loads(path.read_text())["ablation"] if path.is_file() else []
         known = [row["settings"] for row in rows]
         for values in product(*FACTORS.values()):
@@ -75,7 +75,7 @@ def _row(settings: dict[str, str], seed: int, options: argparse.Namespace, struc
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--train-size", type=int, default=200)
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of the benchmark data")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """Denoising protein backbones: kinds of attention and other networks, each trained for the same time.
 
-    python benchmarks/denoising.py                                   # every network, three minutes each
+    python benchmarks/denoising.py                                   # every network, six minutes each
     python benchmarks/denoising.py mlp egnn --max-time 10m --seed 1
 
 Chains: `protein_bm5_chains.npz`, 100 to train on and 30 with other sequences to test with, Gaussian noise of 1 Å on N,
@@ -58,6 +58,7 @@ def _run(name: str, config: ProteinDenoisingConfig, train: list, test: list) -> 
         "differences": differences,
         "weights": sum(p.numel() for p in network.parameters()),
         "seed": config.seed,
+        "max_time": config.max_time,
         "noise": config.noise,
         "wall_s": wall,
         "steps": steps[-1][1],
@@ -72,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument(
-        "--max-time", default="3m", metavar="TIME", help="of the training of each: 3m, 1h, of all threads together"
+        "--max-time", default="6m", metavar="TIME", help="of the training of each: 3m, 1h, of all threads together"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

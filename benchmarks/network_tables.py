@@ -49,19 +49,18 @@ def draw_chains(path: Path, rows: Sequence[Row]) -> None:
     figure, panels = new_figure("A training step of denoising as chains grow", 2)
     for axes, key, unit, label in zip(panels, ("step_s", "bytes"), (1.0, 1e9), ("processor time (s)", "memory (GB)")):
         for color, (name, points) in zip(OTHER_COLORS, _grouped(rows).items()):
-            x, y = ([p[k] for p in points] for k in ("residues", key))
+            x, y = ([p[k] for p in points] for k in ("edges", key))
             axes.plot(x, [v / unit for v in y], "o-", color=color, label=name)
-            for p in points[:: max(1, len(points) - 1)]:
-                style: Row = {"textcoords": "offset points", "xytext": (5, -11), "fontsize": 8, "color": color}
-                axes.annotate(f"{p[key] / unit:.2g}", (p["residues"], p[key] / unit), **style)
+            for p in points:
+                style: Row = {"textcoords": "offset points", "xytext": (8, -14), "fontsize": 8, "color": color}
+                text = f"{p[key] / unit:.2g}\n{p['residues']:,} residues"
+                axes.annotate(text, (p["edges"], p[key] / unit), **style)
         ours = [p for p in rows if _ours(p["network"])]
-        start = ours[0]["residues"], ours[0][key] / unit
-        end = ours[-1]["residues"]
+        start = ours[0]["edges"], ours[0][key] / unit
+        end = ours[-1]["edges"]
         axes.plot([start[0], end], [start[1], start[1] * end / start[0]], ":", color="0.5", label="in proportion")
-        axes.set(xscale="log", yscale="log", xlabel="residues", ylabel=label)
-        axes.set_xticks(sorted({p["residues"] for p in rows}), minor=False)
-        axes.minorticks_off()
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set(xscale="log", yscale="log", xlabel="edges", ylabel=label)
+        axes.margins(x=0.3, y=0.12)
         axes.legend(frameon=False, fontsize=9)
     save_figure(figure, path)
 

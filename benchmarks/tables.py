@@ -22,8 +22,8 @@ def main() -> None:
     results = [json.loads(p.read_text(encoding="utf-8")) for p in sorted((HERE / "results").glob("*.json"))]
     speeds = [r for r in results if isinstance(r.get("results"), list) and "preset" in r.get("settings", {})]
     speeds = [r for r in speeds if any("memory" in row["step"] for row in r["results"])]  # others are about scaling
-    ablation = [r for r in results if "ablation" in r]
-    denoising = [r for r in results if "rmsd_of_each" in r]
+    ablation = [r for r in results if "ablation" in r and {row["steps"] for row in r["ablation"]} == {400}]
+    denoising = [r for r in results if "rmsd_of_each" in r and r["max_time"] == 360]
     chains = [row for r in results for row in r.get("chain_lengths", [])]
     results = [r for r in results if "task" in r]
     readme = HERE / "README.md"

@@ -54,19 +54,20 @@ def check(
     for what, count in tally.items():
         console().print(f"{count} {what}", highlight=False, markup=False)
     told = {}
-    for entry, parts in entries.items():
+    for title, parts in zip(_titles(list(entries)), entries.values()):
         found, names = entry_violations(parts, tolerance)
-        told[_name(entry)] = violation_summary(found, names)
+        told[title] = violation_summary(found, names)
         if figure is not None:
-            plot_violations(figure, found, _name(entry))
+            plot_violations(figure, found, title)
     _show(told)
     if json_file is not None:
         json_file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _name(entry: str) -> str:
-    """Name of an entry in front of its file: one array file has many."""
-    return entry.rpartition(":")[2]
+def _titles(entries: list[str]) -> list[str]:
+    """Names of entries without their files, but for those whose name another one has too."""
+    names = [entry.rpartition(":")[2] for entry in entries]
+    return [name if names.count(name) == 1 else entry for name, entry in zip(names, entries)]
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -88,8 +89,10 @@ def _show(told: dict[str, Any]) -> None:
         for row in entry["worst"]:
             unit = "" if row["kind"].endswith("angles") else " Å"
             where = " and ".join(dict.fromkeys(row["residues"]))
-            what = row["kind"].replace("_", " ").removesuffix("s").removesuffix("e" if "clash" in row["kind"] else "")
-            console().print(f"{what} {row['atoms']} of {where}: {row['excess']:.3f}{unit} too far off", highlight=False)
+            what = row["kind"].replace("_", " ")
+            console().print(
+                f"{what}: {row['atoms']} of {where}: {row['excess']:.3f}{unit} too far off", highlight=False
+            )
 
 
 command(check, fold)

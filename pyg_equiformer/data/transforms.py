@@ -1,5 +1,7 @@
 """Transforms of PyG data sets."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -10,9 +12,9 @@ from pyg_equiformer.neighbors import periodic_radius_graph, radius_graph
 from pyg_equiformer.neighbors.inputs import check_cutoff, check_max_num_neighbors
 
 
-def stored_edges(data: Data) -> Tensor | None:
-    """Return the edges [2, E] that a transform has stored for a model, None if there are none."""
-    chosen: Tensor | None = data.get(keys.NEIGHBOR_EDGE_INDEX)
+def stored_edges(data: Any) -> Any:
+    """Return the edges [2, E] that a transform has stored in data, or a dict of its fields; None if there are none."""
+    chosen = data.get(keys.NEIGHBOR_EDGE_INDEX)
     return data.get(keys.RADIUS_EDGE_INDEX) if chosen is None else chosen
 
 

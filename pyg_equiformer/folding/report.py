@@ -15,7 +15,7 @@ from .violations import KINDS, Violations, structural_violations
 
 #: Positions in the sequence between chains of one entry: no peptide link joins them.
 APART = 10
-WORST = 10  #: residues that a summary names
+WORST = 10  #: violations of each kind that a summary names
 
 
 def entry_violations(chains: Sequence[Data], tolerance: float = 12.0) -> tuple[Violations, list[str]]:

@@ -11,7 +11,7 @@ from ..data.protein_atoms import RESIDUE_ATOMS
 from .frames import fit_frames
 from .groups import GROUPS, MAX_ATOMS, MAX_RESIDUE_ATOMS, group_slots, group_types
 
-ROUNDS = 10  #: of alignment to the mean; the third changes nothing that counts
+ROUNDS = 10  #: of alignment to the mean
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ class StructureDataModule(LightningDataModule):
         """Serve this device's share of the validation set; nothing is stored for long, so batches are larger."""
         c, sizes, size = self.config, None, 4 * self.config.batch_size
         if c.max_edges and self._keep:
-            sizes = np.array([stored_edges(s).shape[1] for s in self.valid])  # type: ignore[union-attr]
+            sizes = np.array([stored_edges(s).shape[1] for s in self.valid])
         elif c.max_edges:
             size = 1  # edges are known when they are found: one structure at a time keeps the bound
         batches = pack(range(len(self.valid)), size, sizes, c.max_edges)

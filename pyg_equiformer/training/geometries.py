@@ -91,7 +91,7 @@ def geometry_batches(
     batch: list[Item] = []
     edges = 0
     for item in (item for chunk in loader for item in chunk):
-        size = next(item[0][k] for k in (keys.NEIGHBOR_EDGE_INDEX, keys.RADIUS_EDGE_INDEX) if k in item[0]).shape[1]
+        size = stored_edges(item[0]).shape[1]
         if batch and (len(batch) == batch_size or (max_edges is not None and edges + size > max_edges)):
             yield batch
             batch, edges = [], 0
@@ -105,7 +105,7 @@ def collate_geometries(geometries: list[dict[str, np.ndarray]], dtype: torch.dty
     structures = [Data(**{name: torch.from_numpy(value) for name, value in g.items()}) for g in geometries]
     if any(name in g for g in geometries for name in (keys.CELL, keys.RADIUS_EDGE_SHIFT)):
         for each in structures:
-            edges = 0 if (index := stored_edges(each)) is None else index.shape[1]
+            edges = stored_edges(each).shape[1]
             for name, empty in (
                 (keys.CELL, torch.zeros(1, 3, 3)),
                 (keys.PBC, torch.zeros(1, 3, dtype=torch.bool)),

@@ -30,7 +30,7 @@ def test_violations_of_all_chains_are_shown_and_written(clashing):
     counts = [str(told["violations"][k]) for k in ("bonds", "angles", "peptide_bonds", "peptide_angles", "clashes")]
     row = next(line for line in text.splitlines() if line.startswith("│ two"))
     assert [cell.strip() for cell in row.strip("│ ").split("│")] == ["two", "3", *counts, "3"]
-    assert "clash CA-CA of A 1 GLY and B 1 GLY: 1.900 Å too far off" in text
+    assert "clashes: CA-CA of A 1 GLY and B 1 GLY: 1.900 Å too far off" in text
     assert Path("o.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -50,6 +50,16 @@ def test_several_structures_are_rows_of_one_table():
     assert "--figure draws one structure, got 2" in one_red_line(
         call("fold", "check", "a.pdb", "b.pdb", "--figure", "o.png")
     )
+
+
+def test_structures_of_one_name_in_two_folders_are_both_told():
+    for folder in "xy":
+        Path(folder).mkdir()
+        Path(folder, "a.pdb").write_text(chain("GAG" if folder == "x" else "GA"))
+    fine(call("fold", "check", "x", "y", "--json", "o.json"))
+    told = json.loads(Path("o.json").read_text())
+    assert sorted(entry["residues"] for entry in told.values()) == [2, 3]
+    assert all(name.endswith("a.pdb:a") for name in told)
 
 
 def test_what_is_left_out_is_counted_and_wrong_files_are_named():
