@@ -13,8 +13,9 @@ from .evaluation import load_run
 from .finish import METRICS, Tested, judge, read_metrics
 from .folder import COMMITTEE, CONFIG, MEMBER, check_new, members, new_folder
 from .run import Interrupted, TrainResult, prepare, resume, train
-from .saving import MODEL, STATE, save_trained
+from .saving import MODEL, STATE
 from .sources import open_sources
+from .trained_file import save_trained
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,69 +10,80 @@ from .published import published
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-_COUNTS = ("train_size", "epochs", "batch_size", "max_edges", "accumulate", "nodes", "threads", "validations")
-_COUNTS_OR_NONE = ("train_size", "epochs", "max_edges", "threads", "checkpoint_every")
-_POSITIVE = ("learning_rate", "noise_std")
-_NOT_NEGATIVE = ("weight_decay", "noise_weight")
+_COUNTS = ("epochs", "batch_size", "accumulate", "nodes", "threads", "validations", "checkpoint_every")
+_COUNTS_OR_NONE = ("epochs", "threads", "checkpoint_every")
 _BELOW_ONE = ("warmup", "ema_decay", "beta2")
 _LOGGERS = ("tensorboard", "wandb")
 
 
 def check_settings(config: "TrainConfig") -> None:
     """Raise a `ValueError` that names the first setting with a value outside its range."""
+    check = _checker(config)
+    check_loop_settings(config)
+    for name in ("train_size", "max_edges"):
+        value = getattr(config, name)
+        check(name, value is None or (_whole(value) and value >= 1), "an integer >= 1 or null")
+    seed = config.split_seed
+    check("split_seed", seed is None or (_whole(seed) and 0 <= seed < 2**32), "an integer from 0 to 2^32 - 1")
+    check("noise_std", _number(config.noise_std) and config.noise_std > 0, "a number > 0")
+    check("noise_weight", _number(config.noise_weight) and config.noise_weight >= 0, "a number >= 0")
+    for name in ("noise_probability", "noise_fraction"):
+        check(name, _number(getattr(config, name)) and 0 <= getattr(config, name) <= 1, "a number from 0 to 1")
+    check("test_fraction", _part(config.test_fraction), "a part from 0 to below 1, or a whole number of structures")
+    check("energy_per_atom", isinstance(config.energy_per_atom, bool), "true or false")
+    check("compile", isinstance(config.compile, bool), "true or false")
+    _check_choices(config, check)
 
-    def check(name: str, fine: bool, expected: str) -> None:
-        if not fine:
-            raise ValueError(f"{name}: expected {expected}, got {getattr(config, name)!r}")
 
-    for name in (*_COUNTS, "checkpoint_every"):
+def check_loop_settings(config: Any) -> None:
+    """Raise a `ValueError` that names the first setting of the loop with a value outside its range.
+
+    Args:
+        config: with the settings of `LoopSettings`, and `batch_size`, `threads`, `workers` and `valid_fraction`.
+    """
+    check = _checker(config)
+    for name in _COUNTS:
         value = getattr(config, name)
         optional = name in _COUNTS_OR_NONE
         fine = (_whole(value) and value >= 1) or (optional and value is None)
         check(name, fine, "an integer >= 1" + (" or null" if optional else ""))
     check("workers", _whole(config.workers) and config.workers >= 0, "an integer >= 0")
-    check(
-        "devices",
-        config.devices == "auto" or (_whole(config.devices) and config.devices >= 1),
-        "an integer >= 1 or 'auto'",
-    )
-    for name in ("seed", "split_seed"):
-        value = getattr(config, name)
-        fine = (_whole(value) and 0 <= value < 2**32) or (name == "split_seed" and value is None)
-        check(name, fine, "an integer from 0 to 2^32 - 1")
-    for name in _POSITIVE:
-        check(name, _number(getattr(config, name)) and getattr(config, name) > 0, "a number > 0")
-    for name in _NOT_NEGATIVE:
-        check(name, _number(getattr(config, name)) and getattr(config, name) >= 0, "a number >= 0")
+    several = _whole(config.devices) and config.devices >= 1
+    check("devices", config.devices == "auto" or several, "an integer >= 1 or 'auto'")
+    check("seed", _whole(config.seed) and 0 <= config.seed < 2**32, "an integer from 0 to 2^32 - 1")
+    check("learning_rate", _number(config.learning_rate) and config.learning_rate > 0, "a number > 0")
+    check("weight_decay", _number(config.weight_decay) and config.weight_decay >= 0, "a number >= 0")
     for name in _BELOW_ONE:
         check(name, _number(getattr(config, name)) and 0 <= getattr(config, name) < 1, "a number from 0 to below 1")
-    for name in ("final_rate", "noise_probability", "noise_fraction"):
-        check(name, _number(getattr(config, name)) and 0 <= getattr(config, name) <= 1, "a number from 0 to 1")
-    for name in ("valid_fraction", "test_fraction"):
-        value = getattr(config, name)
-        fine = _number(value) and (0 <= value < 1 or (value >= 1 and value == int(value)))
-        check(name, fine, "a part from 0 to below 1, or a whole number of structures")
-    check(
-        "gradient_clip",
-        config.gradient_clip is None or (_number(config.gradient_clip) and config.gradient_clip > 0),
-        "a number > 0 or null",
-    )
-    check(
-        "max_time", config.max_time is None or (_number(config.max_time) and config.max_time > 0), "seconds > 0 or None"
-    )
-    check("energy_per_atom", isinstance(config.energy_per_atom, bool), "true or false")
-    check("compile", isinstance(config.compile, bool), "true or false")
-    _check_choices(config, check)
+    check("final_rate", _number(config.final_rate) and 0 <= config.final_rate <= 1, "a number from 0 to 1")
+    check("valid_fraction", _part(config.valid_fraction), "a part from 0 to below 1, or a whole number of structures")
+    clip, limit = config.gradient_clip, config.max_time
+    check("gradient_clip", clip is None or (_number(clip) and clip > 0), "a number > 0 or null")
+    check("max_time", limit is None or (_number(limit) and limit > 0), "seconds > 0 or None")
+    for name in ("select", "precision"):
+        check(name, getattr(config, name) in _choices()[name], f"one of {_choices()[name]}")
+    check("loggers", _names(config.loggers) and set(config.loggers) <= set(_LOGGERS), f"some of {_LOGGERS}")
     if config.epochs is None and config.max_time is None:
         raise ValueError("epochs and max_time are both None, expected at least one end of the run")
 
 
-def _check_choices(config: "TrainConfig", check: Any) -> None:
+def _checker(config: Any) -> Any:
+    def check(name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ValueError(f"{name}: expected {expected}, got {getattr(config, name)!r}")
+
+    return check
+
+
+def _choices() -> dict[str, tuple[Any, ...]]:
     from .config import CHOICES
 
-    for name, allowed in CHOICES.items():
+    return CHOICES
+
+
+def _check_choices(config: "TrainConfig", check: Any) -> None:
+    for name, allowed in _choices().items():
         check(name, getattr(config, name) in allowed, f"one of {allowed}")
-    check("loggers", _names(config.loggers) and set(config.loggers) <= set(_LOGGERS), f"some of {_LOGGERS}")
     check("test", _names(config.test), "files or built-in data sets, by name")
     for name in ("data", "valid"):
         value = getattr(config, name)
@@ -105,6 +116,10 @@ def _names(value: Any) -> bool:
 
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _part(value: Any) -> bool:
+    return _number(value) and (0 <= value < 1 or (value >= 1 and value == int(value)))
 
 
 def _number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from ..data.structure_sets import Structures
 from ..data.transforms import stored_edges
 from .batches import BatchPlan, BatchStream, check_sizes, make_loader, pack
 from .config import TrainConfig
-from .engine import LightningDataModule
+from .loop_task import LoopData
 from .set_checks import Check, Checked, ElementCheck, InputCheck, LabelCheck, check_all
 from .statistics import Statistics, collect_statistics
 
@@ -115,7 +115,7 @@ def share(size: float, count: int) -> int:
     return round(size) if size >= 1 or size == 0 else max(1, round(size * count))
 
 
-class StructureDataModule(LightningDataModule):
+class StructureDataModule(LoopData):
     """Split structures once and serve them in batches, in an order that depends on the seed alone.
 
     Args:
@@ -152,7 +152,6 @@ class StructureDataModule(LightningDataModule):
         self.tests = {
             name: self._with_neighbors(self._checked(part, f"the {name} set", elements)) for name, part in tests.items()
         }
-        self.rank, self.devices = 0, 1
         self.own_valid_batches = 0  #: validation batches of this device that count
 
     def _checked(self, part: Sequence[Data], what: str, elements: tuple[int, ...] | None = None) -> Sequence[Data]:
@@ -177,13 +176,9 @@ class StructureDataModule(LightningDataModule):
         items = (self._add_neighbors(s) if i < counted else s for i, s in enumerate(train))
         return collect_statistics(items, self.targets, counted)
 
-    def place(self, rank: int, devices: int) -> None:
-        """Tell which device of how many this process serves."""
-        self.rank, self.devices = rank, devices
-
-    def setup(self, stage: str) -> None:
-        if self.trainer is not None:
-            self.place(self.trainer.global_rank, self.trainer.world_size)
+    def fingerprint(self) -> dict[str, float]:
+        """Return a few numbers that tell whether a resumed run has the same data."""
+        return self.statistics.fingerprint()
 
     def batches_per_pass(self) -> int:
         """Return the number of batches of this device in the first pass over the training structures."""

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from .averaging import EMAWeights
-from .config import TrainConfig
-from .data_module import StructureDataModule
 from .engine import Callback, DDPStrategy, Trainer
 from .loggers import make_loggers
+from .loop_task import LoopData, LoopSettings, LoopTask
 from .progress import ProgressReport, StopOnInterrupt
 from .saving import MODEL, STATE, AtomicCheckpointIO, SaveModel, SaveState
-from .task import TrainingTask
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,8 +27,8 @@ _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "64-true"]] = {
 
 
 def fit(
-    task: TrainingTask,
-    data: StructureDataModule,
+    task: LoopTask,
+    data: LoopData,
     folder: Path,
     console: "Console",
     stop: StopOnInterrupt,
@@ -49,12 +47,12 @@ def fit(
         resume: go on from the state in the folder.
         callbacks: further ones.
     """
-    config, weights, devices = task.config, EMAWeights(task.config.ema_decay), _devices(task.config)
+    config, weights, devices = task.settings, EMAWeights(task.settings.ema_decay), _devices(task.settings)
     # How many batches a pass has depends on the number of devices; which of them are ours, the trainer tells.
     data.place(0, devices["devices"] * devices["num_nodes"])
-    model = SaveModel(folder / MODEL, weights, config, data.statistics.elements)
+    model = SaveModel(folder / MODEL, weights, config.select, data)
     resumed_at = torch.load(folder / STATE, weights_only=True, map_location="cpu")["global_step"] if resume else None
-    state = SaveState(folder / STATE, config.checkpoint_every, stop, data.statistics.fingerprint())
+    state = SaveState(folder / STATE, config.checkpoint_every, stop, data.fingerprint())
     trainer = Trainer(
         **devices,
         precision=_PRECISION[config.precision],
@@ -86,7 +84,7 @@ def fit(
     return trainer
 
 
-def _devices(config: TrainConfig) -> dict[str, Any]:
+def _devices(config: LoopSettings) -> dict[str, Any]:
     """Devices, nodes and strategy; torchrun's own numbers win where it started the process."""
     devices = max(1, torch.cuda.device_count()) if config.devices == "auto" else config.devices
     nodes = config.nodes
@@ -104,7 +102,7 @@ def _devices(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _validations(config: TrainConfig, data: StructureDataModule) -> dict[str, Any]:
+def _validations(config: LoopSettings, data: LoopData) -> dict[str, Any]:
     if config.max_time is not None:
         return {"val_check_interval": timedelta(seconds=config.max_time / config.validations)}
     assert config.epochs is not None
@@ -115,7 +113,7 @@ def _validations(config: TrainConfig, data: StructureDataModule) -> dict[str, An
 class _matmul_precision:
     """TF32 or full float32 products, for a while."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: LoopSettings) -> None:
         self.wanted = "high" if config.precision == "tf32" else None
 
     def __enter__(self) -> None:

@@ -6,10 +6,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from ..data.structure_sets import Target
 from .engine import Callback, LightningModule, Trainer
-from .report import format_number
-from .task import TrainingTask
+from .loop_task import LoopTask
 
 try:
     from rich.console import Console
@@ -62,12 +60,12 @@ class ProgressReport(Callback):
         self._progress.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if self._progress is not None and isinstance(pl_module, TrainingTask):
+        if self._progress is not None and isinstance(pl_module, LoopTask):
             self._progress.update(self._bar, completed=pl_module.progress(trainer.global_step))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, TrainingTask)
-        errors = ", ".join(_told(trainer, term.target) for term in pl_module.terms)
+        assert isinstance(pl_module, LoopTask)
+        errors = pl_module.validation_errors()
         if self._progress is not None and self.console.is_terminal:
             self._progress.update(self._bar, description=f"validation: {errors}")
         else:
@@ -83,12 +81,6 @@ class ProgressReport(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "fit")
-
-
-def _told(trainer: Trainer, target: Target) -> str:
-    error = trainer.callback_metrics.get(f"valid/{target.name}_mae")
-    number = "–" if error is None else f"{format_number(float(error))} {target.error_unit[1]}".strip()
-    return f"{target.name} {number}"
 
 
 class StopOnInterrupt(Callback):

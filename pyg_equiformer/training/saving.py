@@ -1,36 +1,18 @@
 """What a run saves while it goes on: its whole state, to go on from, and the model, to use."""
 
-import dataclasses
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from .. import checkpoints
-from ..data.structure_sets import Target
 from .averaging import EMAWeights
-from .config import TrainConfig
 from .engine import Callback, LightningModule, TorchCheckpointIO, Trainer
+from .loop_task import LoopData, LoopTask
 from .progress import StopOnInterrupt
-from .task import TrainingTask
 
 MODEL = "model.pt"  #: the trained model in a run's folder
 STATE = "last.ckpt"  #: the state of the run, to go on from
 SAVE_SECONDS = 60.0  #: time between two saves of the state, unless told otherwise
-
-
-def save_trained(
-    path: Path, model: nn.Module, config: TrainConfig, targets: Sequence[Target], elements: Sequence[int]
-) -> None:
-    """Write a model whole or not at all, with the settings of its training, what it predicts and for which elements."""
-    told = {
-        "training": config.to_dict(),
-        "targets": [dataclasses.asdict(t) for t in targets],
-        "elements": [int(z) for z in elements],
-    }
-    checkpoints.save_model(path, model, **told)  # type: ignore[arg-type]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -110,33 +92,33 @@ class SaveModel(Callback):
     Args:
         path: of the file.
         weights: the averaged ones.
-        config: settings of the run, which go into the file; `select` decides which weights are kept.
-        elements: atomic numbers that were trained on.
+        select: which weights are kept, the "last" or the "best" ones.
+        data: of the run, of which the file tells.
     """
 
-    def __init__(self, path: Path, weights: EMAWeights, config: TrainConfig, elements: Sequence[int]) -> None:
-        self.path, self.weights, self.config, self.elements = path, weights, config, elements
+    def __init__(self, path: Path, weights: EMAWeights, select: str, data: LoopData) -> None:
+        self.path, self.weights, self.select, self.data = path, weights, select, data
         self.best = float("inf")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = float(trainer.callback_metrics.get("valid/loss", float("inf")))
-        if self.config.select == "best" and not loss < self.best:
+        if self.select == "best" and not loss < self.best:
             return
         self.best = min(loss, self.best)
         averaged = self.weights.averaged
-        assert isinstance(averaged, TrainingTask)
+        assert isinstance(averaged, LoopTask)
         self._save(trainer, averaged)
 
-    def finish(self, trainer: Trainer, task: TrainingTask) -> None:
+    def finish(self, trainer: Trainer, task: LoopTask) -> None:
         """Write the last weights, or take back the best ones, at the end of the run."""
-        if self.config.select == "last" or not self.path.exists():
+        if self.select == "last" or not self.path.exists():
             self._save(trainer, task)
         elif trainer.is_global_zero:
-            task.model.load_state_dict(checkpoints.load_model(self.path).state_dict())
+            task.restore(self.path)
 
-    def _save(self, trainer: Trainer, task: TrainingTask) -> None:
+    def _save(self, trainer: Trainer, task: LoopTask) -> None:
         if trainer.is_global_zero:
-            save_trained(self.path, task.model, self.config, [t.target for t in task.terms], self.elements)
+            task.save(self.path, self.data)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

@@ -1,69 +1,35 @@
 """The training task: what is computed in a step and how the weights are updated. The loop is Lightning's."""
 
 import math
-import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Batch
 
-from .. import keys
+from .. import checkpoints, keys
+from ..data.structure_sets import Target
 from ..models import Denoising
 from .build import config_of
 from .config import TrainConfig
+from .data_module import StructureDataModule
 from .denoising import corrupt
-from .engine import LightningModule, OptimizerLRSchedulerConfig
 from .error_sums import ErrorSums
+from .loop_task import Diverged, LoopData, LoopTask
 from .losses import LossTerm, weighted_loss
-from .schedule import warmup_cosine
+from .report import format_number
+from .trained_file import save_trained
 
 
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Sort the trainable parameters into those with weight decay and those without, for an optimizer.
-
-    Biases, one-dimensional parameters and all parameters of normalisation layers (classes with "Norm" in the
-    name) do not decay.
-
-    Args:
-        module: any module.
-        weight_decay: of the other parameters.
-
-    Example:
-        >>> decays, free = decay_groups(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), 0.1)
-        >>> len(decays["params"]), len(free["params"]), decays["weight_decay"], free["weight_decay"]
-        (1, 3, 0.1, 0.0)
-    """
-    norms = tuple(name for name, child in module.named_modules() if "Norm" in type(child).__name__)
-    decays: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        owner, _, leaf = name.rpartition(".")
-        in_norm = any(owner == norm or owner.startswith(f"{norm}.") for norm in norms)
-        exempt = in_norm or parameter.dim() <= 1 or leaf.startswith("bias")
-        (free if exempt else decays).append(parameter)
-    return [{"params": decays, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-
-
-class Diverged(ValueError):
-    """The training has produced numbers that are not finite."""
-
-
-class TrainingTask(LightningModule):
+class TrainingTask(LoopTask):
     r"""Fit the targets of a run.
 
     .. math:: L = \sum_t w_t\, \ell_t(y_t / s_t, \hat y_t / s_t)
 
     with the losses of `losses.target_error`, means over all labelled structures or atoms of the batch on all devices,
     and the scales :math:`s_t` of the network's output, so that one set of weights suits all data.
-
-    Every step draws its dropout and noise from a generator seeded by (seed, step, device): a run that goes on from a
-    checkpoint draws what it would have drawn.
 
     Args:
         model: maps a batch to a dict with each target, such as `EnergyForces` or `PropertyModel`.
@@ -82,13 +48,26 @@ class TrainingTask(LightningModule):
         config: TrainConfig,
         scales: dict[str, float] | None = None,
     ) -> None:
-        super().__init__()
-        self.model, self.terms, self.config = model, tuple(terms), config
+        super().__init__(model, config)
+        self.terms, self.config = tuple(terms), config
         self.scales = scales or {}
         self.denoiser = _denoiser(model, [t.target.name for t in terms], config)
-        self.elapsed_before, self._start = 0.0, time.monotonic()  # seconds before an interruption
-        self.steps: float = math.inf  #: optimizer steps of the whole run; set before it starts
         self.train_errors, self.valid_errors = ErrorSums(self.terms), ErrorSums(self.terms)
+
+    def save(self, path: Path, data: LoopData) -> None:
+        assert isinstance(data, StructureDataModule)
+        save_trained(path, self.model, self.config, [t.target for t in self.terms], data.statistics.elements)
+
+    def restore(self, path: Path) -> None:
+        self.model.load_state_dict(checkpoints.load_model(path).state_dict())
+
+    def validation_errors(self) -> str:
+        return ", ".join(self._told(term.target) for term in self.terms)
+
+    def _told(self, target: Target) -> str:
+        error = self.trainer.callback_metrics.get(f"valid/{target.name}_mae")
+        number = "–" if error is None else f"{format_number(float(error))} {target.error_unit[1]}".strip()
+        return f"{target.name} {number}"
 
     def forward(self, batch: Batch, **options: Any) -> Any:
         return self.model(self.convert(batch), **options)
@@ -100,11 +79,6 @@ class TrainingTask(LightningModule):
             if key in batch and batch[key].dtype != dtype:
                 batch[key] = batch[key].to(dtype)
         return batch
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        step = self.trainer.fit_loop.total_batch_idx
-        seed = (self.config.seed * 1_000_003 + step) * 4_099 + self.global_rank
-        torch.manual_seed(seed % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.denoiser is None:
@@ -162,55 +136,12 @@ class TrainingTask(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         return math.inf if data is None else data.own_valid_batches
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        config = self.config
-        self._start = time.monotonic()
-        optimizer = AdamW(
-            decay_groups(self, config.weight_decay),
-            lr=config.learning_rate,
-            betas=(0.9, config.beta2),
-            fused=True,
-        )
-
-        def rate(step: int) -> float:
-            # The step about to be taken: the first one moves, the last one ends the cosine.
-            return warmup_cosine(self.progress(step + 1), config.warmup, config.final_rate)
-
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, rate), "interval": "step"},
-        }
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Limit the norm of the gradient of all parameters."""
-        # Lightning refuses to clip for fused optimizers under autocast, as float16's gradients are scaled; bfloat16's
-        # are not.
-        if gradient_clip_val is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
-
-    def progress(self, step: int) -> float:
-        """Return how much of the run is done after `step` steps, 0 to 1: by steps or, if more, by time."""
-        done = step / self.steps
-        if self.config.max_time is not None:
-            done = max(done, self.elapsed() / self.config.max_time)
-        return min(done, 1.0)
-
-    def elapsed(self) -> float:
-        """Return the seconds that the run has trained, before and after interruptions."""
-        return self.elapsed_before + time.monotonic() - self._start
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["elapsed"] = self.elapsed()
+        super().on_save_checkpoint(checkpoint)
         checkpoint["train_errors"] = self.train_errors.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.elapsed_before, self._start = checkpoint["elapsed"], time.monotonic()
+        super().on_load_checkpoint(checkpoint)
         self.train_errors.load_state_dict(checkpoint["train_errors"])
 
     def on_validation_epoch_start(self) -> None:

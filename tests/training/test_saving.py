@@ -5,7 +5,8 @@ from pyg_equiformer import checkpoints
 from pyg_equiformer.data.structure_sets import ENERGY, FORCES
 from pyg_equiformer.training.engine import Callback
 from pyg_equiformer.training.evaluation import load_run
-from pyg_equiformer.training.saving import SaveModel, save_trained
+from pyg_equiformer.training.saving import SaveModel
+from pyg_equiformer.training.trained_file import save_trained
 
 from .runs import quiet_train, same, state
 

@@ -5,8 +5,9 @@ from torch_geometric.data import Batch
 
 from pyg_equiformer.data.structure_sets import ENERGY, FORCES, Target
 from pyg_equiformer.training.config import TrainConfig
+from pyg_equiformer.training.loop_task import Diverged, decay_groups
 from pyg_equiformer.training.losses import loss_terms, target_error
-from pyg_equiformer.training.task import Diverged, TrainingTask, decay_groups
+from pyg_equiformer.training.task import TrainingTask
 
 from .runs import quiet_train
 
