@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from ..data.protein_atoms import RESIDUE_ATOMS
 from .frames import fit_frames
-from .groups import GROUPS, MAX_ATOMS, MAX_RESIDUE_ATOMS, group_slots, group_types
+from .groups import GROUPS, MAX_ATOMS, MAX_RESIDUE_ATOMS, check_letters, group_slots, group_types
 
 ROUNDS = 10  #: of alignment to the mean
 
@@ -67,12 +67,11 @@ def chain_groups(letters: str) -> tuple[Tensor, Tensor]:
         >>> chain_groups("GA")[1]
         tensor([0, 0, 1, 1])
     """
-    for place, letter in enumerate(letters, 1):
-        if letter not in RESIDUE_ATOMS:
-            raise ValueError(f"residue {place} is {letter!r}, expected one of {''.join(RESIDUE_ATOMS)}")
+    check_letters(letters)
     types = [group_types(letter) for letter in letters]
     residue = [k for k, found in enumerate(types) for _ in found]
-    return torch.tensor([t for found in types for t in found], dtype=torch.long), torch.tensor(residue)
+    group_type = [t for found in types for t in found]
+    return torch.tensor(group_type, dtype=torch.long), torch.tensor(residue, dtype=torch.long)
 
 
 def gather_groups(pos: Tensor, there: Tensor, group_type: Tensor, residue: Tensor) -> tuple[Tensor, Tensor]:

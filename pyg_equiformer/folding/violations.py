@@ -1,25 +1,16 @@
 """Where a structure breaks the rules of covalent geometry: bonds, angles, peptide links and clashes."""
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..data.protein_atoms import RESIDUE_ATOMS
 from ..neighbors import radius_graph
+from .geometry import RADII, Rows, atom_kinds, atom_label, residue_kinds, terms_between, terms_within
 from .groups import MAX_RESIDUE_ATOMS
 
-#: Lengths in Å and cosines of peptide links with their standard deviations: AlphaFold (Nature 596, 583 (2021)), after
-#: Engh and Huber; the first for any residue, the second before proline.
-PEPTIDE_LENGTH = ((1.329, 0.014), (1.341, 0.016))
-PEPTIDE_COSINES = ((("CA", "C"), ("N",), -0.4473, 0.0311), (("C",), ("N", "CA"), -0.5203, 0.0353))
-RADII = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8}  #: van der Waals radii in Å
 OVERLAP = 1.5  #: Å that the spheres of atoms that are not bonded may overlap
-FLOORS = {"bonds": 0.015, "angles": 0.02}  #: smallest standard deviations: structures are refined against ideal values
 KINDS = ("bonds", "angles", "peptide_bonds", "peptide_angles", "clashes")
 
 
@@ -27,16 +18,26 @@ class Terms(NamedTuple):
     """Geometric terms of one kind.
 
     Args:
-        residues: the first and last residue of each [M, 2].
+        atoms: of each [M, 2 or 3], as places among all atoms: residue · MAX_RESIDUE_ATOMS + place in the residue.
         values: lengths or distances in Å, or cosines [M].
         excess: how far each is beyond what is tolerated [M], 0 where it is within.
-        labels: the atoms of each, such as "CA-CB".
+        sequence: one letter per residue.
     """
 
-    residues: Tensor
+    atoms: Tensor
     values: Tensor
     excess: Tensor
-    labels: tuple[str, ...]
+    sequence: str
+
+    @property
+    def residues(self) -> Tensor:
+        """The first and last residue of each [M, 2]."""
+        return self.atoms[:, [0, -1]] // MAX_RESIDUE_ATOMS
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The atoms of each, such as "CA-CB"."""
+        return tuple(atom_label(self.sequence, row) for row in self.atoms.tolist())
 
 
 @dataclass(frozen=True)
@@ -104,97 +105,39 @@ def structural_violations(
         )
     if not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
-    seq_pos = torch.arange(length) if seq_pos is None else seq_pos.cpu()
-    flat, exists = pos.reshape(-1, 3), there.reshape(-1).cpu()
-    found = {}
-    for kind, rows in (*_within(sequence).items(), *_between(sequence, seq_pos).items()):
-        rows = [row for row in rows if all(exists[a] for a in row.atoms)]
-        found[kind] = _terms(flat, rows, tolerance)
-    found["clashes"] = _clashes(flat, exists, sequence, seq_pos)
-    return Violations({kind: found[kind] for kind in KINDS}, length)
+    kinds = residue_kinds(sequence, pos.device)
+    seq_pos = torch.arange(length, device=pos.device) if seq_pos is None else seq_pos.to(pos.device)
+    flat, exists = pos.reshape(-1, 3), there.reshape(-1).to(pos.device)
+    rows = {kind: terms_within(kinds, kind) for kind in ("bonds", "angles")} | terms_between(kinds, seq_pos)
+    found = {kind: _terms(flat, exists, each, sequence, tolerance) for kind, each in rows.items()}
+    found["clashes"] = _clashes(flat, exists, sequence, kinds, seq_pos)
+    return Violations(found, length)
 
 
-class _Row(NamedTuple):
-    atoms: tuple[int, ...]  # places among all atoms
-    mean: float
-    std: float
-    label: str
-
-
-@cache
-def geometry() -> dict[str, dict[str, list]]:
-    """Return bonds and angles of each residue by its letter: names of atoms, mean, standard deviation.
-
-    Lengths in Å and cosines in crystal structures, measured by `benchmarks/protein_geometry.py`.
-    """
-    text = resources.files(__package__).joinpath("geometry.json").read_text()
-    table: dict[str, dict[str, list]] = json.loads(text)
-    return table
-
-
-def _slot(residue: int, letter: str, atom: str) -> int:
-    return residue * MAX_RESIDUE_ATOMS + RESIDUE_ATOMS[letter].index(atom)
-
-
-def _within(sequence: str) -> dict[str, list[_Row]]:
-    rows: dict[str, list[_Row]] = {"bonds": [], "angles": []}
-    for k, letter in enumerate(sequence):
-        for kind, found in rows.items():
-            for *names, mean, std in geometry()[letter][kind]:
-                atoms = tuple(_slot(k, letter, name) for name in names)
-                found.append(_Row(atoms, mean, max(std, FLOORS[kind]), "-".join(names)))
-    return rows
-
-
-def _between(sequence: str, seq_pos: Tensor) -> dict[str, list[_Row]]:
-    rows: dict[str, list[_Row]] = {"peptide_bonds": [], "peptide_angles": []}
-    for k in (seq_pos.diff() == 1).nonzero().flatten().tolist():
-        a, b = sequence[k], sequence[k + 1]
-        mean, std = PEPTIDE_LENGTH[b == "P"]
-        rows["peptide_bonds"].append(_Row((_slot(k, a, "C"), _slot(k + 1, b, "N")), mean, std, "C-N"))
-        for first, second, mean, std in PEPTIDE_COSINES:
-            atoms = (*(_slot(k, a, n) for n in first), *(_slot(k + 1, b, n) for n in second))
-            rows["peptide_angles"].append(_Row(atoms, mean, std, "-".join(first + second)))
-    return rows
-
-
-def _terms(flat: Tensor, rows: list[_Row], tolerance: float) -> Terms:
-    size = len(rows[0].atoms) if rows else 2
-    atoms = torch.tensor([row.atoms for row in rows], dtype=torch.long, device=flat.device).view(-1, size)
-    mean, std = (
-        torch.tensor([getattr(r, n) for r in rows], dtype=flat.dtype, device=flat.device) for n in _Row._fields[1:3]
-    )
+def _terms(flat: Tensor, exists: Tensor, rows: Rows, sequence: str, tolerance: float) -> Terms:
+    """Terms whose atoms are all there."""
+    atoms, mean, std = (each[exists[rows.atoms].all(1)] for each in rows)
     x = flat[atoms].unbind(1)
-    if size == 2:
+    if len(x) == 2:
         values = (x[0] - x[1]).norm(dim=1)
     else:
         values = torch.nn.functional.cosine_similarity(x[0] - x[1], x[2] - x[1], dim=1)
-    excess = ((values - mean).abs() - tolerance * std).clamp(min=0)
-    residues = (atoms // MAX_RESIDUE_ATOMS)[:, [0, -1]].cpu()
-    return Terms(residues, values, excess, tuple(row.label for row in rows))
+    excess = ((values - mean.to(flat)).abs() - tolerance * std.to(flat)).clamp(min=0)
+    return Terms(atoms, values, excess, sequence)
 
 
-def _clashes(flat: Tensor, exists: Tensor, sequence: str, seq_pos: Tensor) -> Terms:
+def _clashes(flat: Tensor, exists: Tensor, sequence: str, kinds: Tensor, seq_pos: Tensor) -> Terms:
     """Pairs of atoms of two residues that are nearer than their radii allow."""
     places = exists.nonzero().flatten()
-    names = [RESIDUE_ATOMS[sequence[p // MAX_RESIDUE_ATOMS]][p % MAX_RESIDUE_ATOMS] for p in places.tolist()]
-    radius = torch.tensor([RADII[name[0]] for name in names], dtype=flat.dtype)
-    near = radius_graph(flat[places.to(flat.device)].detach(), 2 * max(RADII.values()) - OVERLAP).cpu()
-    near = near[:, near[0] < near[1]]
-    rows = places[near]
-    residues = rows // MAX_RESIDUE_ATOMS
-    bonded = torch.tensor(
-        [
-            (i != j and names[a] == names[b] == "SG")
-            or (int(seq_pos[j] - seq_pos[i]) == 1 and names[a] == "C" and names[b] == "N")
-            for (a, b), (i, j) in zip(near.T.tolist(), residues.T.tolist())
-        ],
-        dtype=torch.bool,
-    )
-    keep = (residues[0] != residues[1]) & ~bonded
-    near, rows, residues = near[:, keep], rows[:, keep].to(flat.device), residues[:, keep]
-    distance = (flat[rows[0]] - flat[rows[1]]).norm(dim=1)
-    allowed = (radius[near[0]] + radius[near[1]] - OVERLAP).to(flat.device)
-    excess = (allowed - distance).clamp(min=0)
-    labels = tuple(f"{names[a]}-{names[b]}" for a, b in near.T.tolist())
-    return Terms(residues.T.contiguous(), distance, excess, labels)
+    near = radius_graph(flat[places].detach(), 2 * max(RADII.values()) - OVERLAP)
+    a, b = places[near[:, near[0] < near[1]]]
+    residue, other = a // MAX_RESIDUE_ATOMS, b // MAX_RESIDUE_ATOMS
+    table = atom_kinds(flat.device)
+    kind, other_kind = (kinds[r] * MAX_RESIDUE_ATOMS + p % MAX_RESIDUE_ATOMS for r, p in ((residue, a), (other, b)))
+    bridge = table.sulfur[kind] & table.sulfur[other_kind]
+    link = table.carbon[kind] & table.nitrogen[other_kind] & (seq_pos[other] - seq_pos[residue] == 1)
+    keep = (residue != other) & ~bridge & ~link
+    atoms = torch.stack([a[keep], b[keep]], dim=1)
+    distance = (flat[atoms[:, 0]] - flat[atoms[:, 1]]).norm(dim=1)
+    allowed = (table.radius[kind[keep]] + table.radius[other_kind[keep]]).to(flat) - OVERLAP
+    return Terms(atoms, distance, (allowed - distance).clamp(min=0), sequence)

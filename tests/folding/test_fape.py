@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyg_equiformer.folding import Frames, coarse_grain, fape, fit_frames, group_atoms, rename_symmetric
-from pyg_equiformer.folding.groups import GROUPS
+from pyg_equiformer.folding.groups import GROUPS, group_flips
 from pyg_equiformer.folding.templates import chain_groups, gather_groups, group_mask, residue_atoms
 
 from .samples import LETTERS, chain, frames, moved, templates
@@ -127,6 +127,44 @@ def test_other_exchanged_atoms_stay_errors(letter, pair):
     renamed = rename_symmetric(x, b, y, there, whole.group_type, SHAPES.positions[whole.group_type])
     assert torch.equal(renamed[1], y)
     assert float(fape(a, x, *renamed, eps=0.0)) > 1e-3
+
+
+def slow_names(x, y, mask, flips):
+    """True atoms with the better of the two names of each group, in loops over its atoms and all others."""
+    fixed = [(g, a) for g in range(len(x)) for a in range(x.shape[1]) if mask[g, a] and flips[g, a] == a]
+    out = y.clone()
+    for g in range(len(x)):
+        pairs = [(a, int(b)) for a, b in enumerate(flips[g]) if a != b and mask[g, a] and mask[g, b]]
+        kept, turned = (
+            sum(
+                float(((x[g, a] - x[where]).norm() - (y[g, pair[named]] - y[where]).norm()).abs())
+                for pair in pairs
+                for a in pair[:1]
+                for where in fixed
+            )
+            for named in (0, 1)
+        )
+        if turned < kept:
+            out[g] = y[g, flips[g]]
+    return out
+
+
+@pytest.mark.parametrize("block", [2**22, 1])
+def test_each_group_gets_the_names_that_loops_over_all_distances_choose(monkeypatch, block):
+    monkeypatch.setattr("pyg_equiformer.folding.frame_error.CHUNK", block)
+    kinds = chain_groups("DEFYGDEFY")[0]
+    mask, shapes = group_mask()[kinds], SHAPES.positions[kinds]
+    mask[torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < 0.05] = False
+    changed = set()
+    for seed in range(5):
+        true = frames(len(kinds), seed)
+        y = group_atoms(true, kinds, SHAPES)
+        x = y + 3 * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed)).double()
+        renamed = rename_symmetric(x, true, y, mask, kinds, shapes)
+        wanted = slow_names(x, y, mask, group_flips()[kinds])
+        assert torch.equal(renamed[1], wanted)
+        changed |= set((wanted != y).any(-1).any(-1).nonzero().flatten().tolist())
+    assert len(changed) > 3
 
 
 def test_shapes_and_numbers_that_do_not_fit_are_refused():

@@ -4,11 +4,15 @@ import torch
 from pyg_equiformer.data import read_protein_chains
 from pyg_equiformer.data.protein_atoms import LETTER_TO_NAME, RESIDUE_ATOMS
 from pyg_equiformer.folding import structural_violations
+from pyg_equiformer.folding.geometry import geometry
 from pyg_equiformer.folding.groups import MAX_RESIDUE_ATOMS
 from pyg_equiformer.folding.templates import residue_atoms
-from pyg_equiformer.folding.violations import geometry
+from pyg_equiformer.folding.violations import KINDS
 
 from ..shared_data import DATA
+from . import samples
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 #: Two alanines of an extended strand, from bond lengths, angles and torsions of 180°.
 PEPTIDE = {
@@ -95,11 +99,62 @@ def test_atoms_that_are_too_near_clash_and_bonded_ones_do_not():
     assert structural_violations(bridge, exist, "CC", far).count()["clashes"] == 0
 
 
+def slow_terms(pos, there, letters, seq_pos):
+    """Label, residues, value and excess at a tolerance of one standard deviation, in loops over residues."""
+    found = {"bonds": [], "angles": [], "peptide_bonds": [], "peptide_angles": []}
+
+    def add(kind, atoms, mean, std):
+        slots = [(k, RESIDUE_ATOMS[letters[k]].index(name)) for k, name in atoms]
+        if all(there[slot] for slot in slots):
+            x = [pos[slot] for slot in slots]
+            u, v = x[0] - x[1], x[-1] - x[1]
+            value = float(u.norm()) if len(x) == 2 else float(u @ v / u.norm() / v.norm())
+            label, ends = "-".join(name for _, name in atoms), [atoms[0][0], atoms[-1][0]]
+            found[kind].append((label, ends, value, max(abs(value - mean) - std, 0.0)))
+
+    for k, letter in enumerate(letters):
+        for kind, floor in (("bonds", 0.015), ("angles", 0.02)):
+            for *names, mean, std in geometry()[letter][kind]:
+                add(kind, [(k, name) for name in names], mean, max(std, floor))
+    for k in range(len(letters) - 1):
+        if seq_pos[k + 1] - seq_pos[k] == 1:
+            length = (1.341, 0.016) if letters[k + 1] == "P" else (1.329, 0.014)
+            add("peptide_bonds", [(k, "C"), (k + 1, "N")], *length)
+            add("peptide_angles", [(k, "CA"), (k, "C"), (k + 1, "N")], -0.4473, 0.0311)
+            add("peptide_angles", [(k, "C"), (k + 1, "N"), (k + 1, "CA")], -0.5203, 0.0353)
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_terms_of_all_residues_at_once_are_those_of_loops_over_residues_and_atoms(device):
+    letters = samples.LETTERS + "GPC"
+    pos, there = residue_atoms(samples.chain(letters))
+    there[torch.rand(there.shape, generator=torch.Generator().manual_seed(0)) < 0.1] = False
+    seq_pos = torch.arange(len(there)) + 3 * (torch.arange(len(there)) > 7)
+    found = structural_violations(pos.to(device), there.to(device), letters, seq_pos, tolerance=1.0)
+    assert all(count.sum() > 0 for count in found.per_residue().values())
+    for kind, wanted in slow_terms(pos, there, letters, seq_pos).items():
+        labels, residues, values, excess = zip(*wanted)
+        terms = found.terms[kind]
+        assert terms.labels == labels
+        assert terms.residues.tolist() == list(residues)
+        assert terms.values.tolist() == pytest.approx(values)
+        assert terms.excess.tolist() == pytest.approx(excess)
+
+
+@pytest.mark.parametrize("letters", ["", "G", "W"])
+def test_no_residue_and_a_single_one_have_no_links(letters):
+    pos = torch.randn(len(letters), MAX_RESIDUE_ATOMS, 3)
+    found = structural_violations(pos, torch.zeros(pos.shape[:2], dtype=torch.bool), letters)
+    assert {kind: len(t.excess) for kind, t in found.terms.items()} == dict.fromkeys(KINDS, 0)
+    assert float(found.loss) == 0.0
+
+
 def test_the_loss_of_a_shaken_structure_has_the_gradient_of_differences():
     pos, there, letters = dipeptide()
     torch.manual_seed(0)
     pos = (pos + 0.4 * torch.randn_like(pos)).requires_grad_()
-    assert float(structural_violations(pos, there, letters).loss) > 0
+    assert float(structural_violations(pos, there, letters).loss.detach()) > 0
     assert torch.autograd.gradcheck(lambda p: structural_violations(p, there, letters).loss, pos, atol=1e-6)
 
 
@@ -119,6 +174,8 @@ def test_shapes_and_tolerances_that_make_no_sense_are_refused():
     pos, there, _ = dipeptide()
     with pytest.raises(ValueError, match=r"expected pos \[3, 14, 3\] and there \[3, 14\], got \[2, 14, 3\]"):
         structural_violations(pos, there, "AAA")
+    with pytest.raises(ValueError, match="residue 2 is 'B', expected one of ARND"):
+        structural_violations(pos, there, "AB")
     with pytest.raises(ValueError, match="tolerance must be positive, got 0"):
         structural_violations(pos, there, "AA", tolerance=0)
 
