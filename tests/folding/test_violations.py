@@ -195,3 +195,34 @@ def test_crystal_structures_show_almost_no_violations_and_distorted_ones_do():
         shaken += sum(structural_violations(pos + noise, there, chain.sequence, seq_pos).count().values())
     assert clean < 1e-3 * terms
     assert shaken > 50 * max(clean, 1)
+
+
+def first_torsions(chain):
+    """χ1 in degrees of the residues that can turn about Cα–Cβ: not of proline, a ring."""
+    pos, there = residue_atoms(chain)
+    slots = [0, 1, 4, 5]  # N, CA, CB and the first atom beyond
+    turns = there[:, slots].all(1) & torch.tensor([letter != "P" for letter in chain.sequence])
+    n, ca, cb, last = pos.double()[turns][:, slots].unbind(1)
+    axis = torch.nn.functional.normalize(cb - ca, dim=1)
+    u, v = torch.linalg.cross(axis, n - ca), torch.linalg.cross(axis, last - cb)
+    return torch.atan2((torch.linalg.cross(u, v) * axis).sum(1), (u * v).sum(1)).rad2deg()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the benchmark data are not there")
+def test_designed_chains_clash_in_side_chains_that_were_never_packed_and_nowhere_else():
+    chains = read_protein_chains(DATA / "protein_designed_minibinders.npz", atoms="heavy").chains
+    everything, backbone = dict.fromkeys(KINDS, 0), 0
+    for chain in chains:
+        pos, there = residue_atoms(chain)
+        for kind, count in structural_violations(pos, there, chain.sequence).count().items():
+            everything[kind] += count
+        there[:, RESIDUE_ATOMS["A"].index("CB") + 1 :] = False
+        backbone += sum(structural_violations(pos, there, chain.sequence).count().values())
+    assert everything == {"bonds": 0, "angles": 0, "peptide_bonds": 0, "peptide_angles": 0, "clashes": 3909}
+    assert backbone == 0  # N, CA, C, O and CB
+    # Every side chain stands eclipsed, as it was built; those of crystals are spread over three rotamers.
+    angles = torch.cat([first_torsions(chain) for chain in chains])
+    assert len(angles) > 1800
+    assert float(angles.abs().max()) < 1.0
+    crystal = first_torsions(read_protein_chains(DATA / "protein_bm5_chains.npz", atoms="heavy").chains[0])
+    assert float((crystal.abs() < 30).double().mean()) < 0.05
