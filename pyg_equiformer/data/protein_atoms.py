@@ -100,6 +100,23 @@ def atomic_number(atom: str) -> int:
     return _ATOMIC_NUMBERS[atom[0]]
 
 
+def check_letters(letters: str) -> None:
+    """Check that every letter is one of a residue.
+
+    Raises:
+        ValueError: for the first that is not, telling which and where.
+
+    Example:
+        >>> check_letters("GAB")
+        Traceback (most recent call last):
+        ...
+        ValueError: residue 3 is 'B', expected one of ARNDCQEGHILKMFPSTWYVX
+    """
+    for place, letter in enumerate(letters, 1):
+        if letter not in RESIDUE_ATOMS:
+            raise ValueError(f"residue {place} is {letter!r}, expected one of {''.join(RESIDUE_ATOMS)}")
+
+
 def check_atom_set(atoms: str) -> AtomSet:
     """Return the name of a set of atoms.
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data.protein_atoms import BACKBONE, RESIDUE_ATOMS
-from .groups import MAX_RESIDUE_ATOMS, check_letters
+from ..data.protein_atoms import BACKBONE, RESIDUE_ATOMS, check_letters
+from .groups import MAX_RESIDUE_ATOMS
 
 #: Lengths in Å and cosines of peptide links with their standard deviations: AlphaFold (Nature 596, 583 (2021)), after
 #: Engh and Huber; the first for any residue, the second before proline.

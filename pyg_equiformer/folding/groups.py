@@ -84,23 +84,6 @@ def group_types(letter: str) -> tuple[int, ...]:
     return _TYPES[letter]
 
 
-def check_letters(letters: str) -> None:
-    """Check that every letter is one of a residue.
-
-    Raises:
-        ValueError: for the first that is not, telling which and where.
-
-    Example:
-        >>> check_letters("GAB")
-        Traceback (most recent call last):
-        ...
-        ValueError: residue 3 is 'B', expected one of ARNDCQEGHILKMFPSTWYVX
-    """
-    for place, letter in enumerate(letters, 1):
-        if letter not in _TYPES:
-            raise ValueError(f"residue {place} is {letter!r}, expected one of {''.join(_TYPES)}")
-
-
 @cache
 def group_slots() -> Tensor:
     """Return for each type which of its residue's heavy atoms its atoms are [T, MAX_ATOMS], −1 beyond the last."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ..data.protein_atoms import RESIDUE_ATOMS
+from ..data.protein_atoms import RESIDUE_ATOMS, check_letters
 from .frames import fit_frames
-from .groups import GROUPS, MAX_ATOMS, MAX_RESIDUE_ATOMS, check_letters, group_slots, group_types
+from .groups import GROUPS, MAX_ATOMS, MAX_RESIDUE_ATOMS, group_slots, group_types
 
 ROUNDS = 10  #: of alignment to the mean
 
