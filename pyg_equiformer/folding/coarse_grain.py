@@ -27,6 +27,15 @@ def coarse_grain(chain: Data, templates: Templates) -> Data:
 
     Raises:
         ValueError: for data without the fields of such a chain.
+
+    Example:
+        >>> from pyg_equiformer.folding import random_frames
+        >>> from pyg_equiformer.folding.groups import GROUPS, MAX_ATOMS
+        >>> made_up = Templates(torch.randn(len(GROUPS), MAX_ATOMS, 3), torch.ones(len(GROUPS)))  # see fit_templates
+        >>> chain = all_atoms(random_frames(7, 5.0), "GAS", made_up)
+        >>> graph = coarse_grain(chain, made_up)
+        >>> graph.residue.tolist(), graph.rotation.shape, bool(graph.known.all())
+        ([0, 0, 1, 1, 2, 2, 2], torch.Size([7, 3, 3]), True)
     """
     atoms = residue_atoms(chain)
     group_type, residue = chain_groups(chain.sequence)
@@ -52,24 +61,61 @@ def coarse_grain(chain: Data, templates: Templates) -> Data:
 
 
 def group_atoms(frames: Frames, group_type: Tensor, templates: Templates) -> Tensor:
-    """Return where the atoms of each group are [G, MAX_ATOMS, 3] in Å; places without an atom are at the origin."""
+    """Return where the atoms of each group are; places without an atom are at the frame's origin.
+
+    Args:
+        frames: of the groups [G].
+        group_type: of each group [G].
+        templates: shapes of all kinds of groups.
+
+    Shapes:
+        → [G, MAX_ATOMS, 3] in Å
+
+    Example:
+        >>> from pyg_equiformer.folding import random_frames
+        >>> from pyg_equiformer.folding.groups import GROUPS, MAX_ATOMS
+        >>> made_up = Templates(torch.randn(len(GROUPS), MAX_ATOMS, 3), torch.ones(len(GROUPS)))
+        >>> group_type, _ = chain_groups("GA")
+        >>> group_atoms(random_frames(4, 5.0), group_type, made_up).shape
+        torch.Size([4, 9, 3])
+    """
     return frames.apply(templates.to(frames.origin).positions[group_type])
 
 
 def residue_positions(
     atoms: Tensor, group_type: Tensor, residue: Tensor, num_residues: int, known: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean place of each heavy atom over the groups that share it, and which atoms there are.
+    r"""Return the mean place of each heavy atom over the groups that share it, and which atoms there are.
+
+    .. math:: x_a = \frac{1}{|\{g \ni a\}|} \sum_{g \ni a} x_{g, a}
+
+    as in EquiFold (bioRxiv 2022.10.07.511322).
 
     Args:
-        atoms: [G, MAX_ATOMS, 3] in Å, see `group_atoms`.
+        atoms: of the groups [G, MAX_ATOMS, 3] in Å, see `group_atoms`.
         group_type, residue: of each group [G].
         num_residues: L.
         known: groups that count [G]. None: all.
 
     Shapes:
-        → [L, MAX_RESIDUE_ATOMS, 3], [L, MAX_RESIDUE_ATOMS]
+        → [L, MAX_RESIDUE_ATOMS, 3] in Å, zero where there is no atom; [L, MAX_RESIDUE_ATOMS]
+
+    Raises:
+        ValueError: if there are not as many types or residues as groups.
+
+    Example:
+        >>> from pyg_equiformer.folding.groups import MAX_ATOMS
+        >>> group_type, residue = chain_groups("G")  # C, CA, N and C, CA, O
+        >>> atoms = torch.zeros(2, MAX_ATOMS, 3)
+        >>> atoms[1] = 1.0
+        >>> pos, there = residue_positions(atoms, group_type, residue, 1)
+        >>> pos[0, there[0], 0].tolist()  # N, CA, C, O
+        [0.0, 0.5, 0.5, 1.0]
     """
+    if not len(atoms) == len(group_type) == len(residue):
+        raise ValueError(
+            f"expected a type and a residue for each of {len(atoms)} groups, got {len(group_type)} and {len(residue)}"
+        )
     slots, mask = group_slots().to(atoms.device)[group_type], group_mask().to(atoms.device)[group_type]
     mask = mask if known is None else mask & known.unsqueeze(1)
     index = (residue.unsqueeze(1) * MAX_RESIDUE_ATOMS + slots)[mask]
@@ -91,6 +137,13 @@ def all_atoms(frames: Frames, sequence: str, templates: Templates) -> Data:
 
     Raises:
         ValueError: if the number of frames is another than the sequence has groups, or it has an unknown letter.
+
+    Example:
+        >>> from pyg_equiformer.folding import random_frames
+        >>> from pyg_equiformer.folding.groups import GROUPS, MAX_ATOMS
+        >>> made_up = Templates(torch.randn(len(GROUPS), MAX_ATOMS, 3), torch.ones(len(GROUPS)))
+        >>> all_atoms(random_frames(4, 5.0), "GA", made_up).atom_names
+        ('N', 'CA', 'C', 'O', 'N', 'CA', 'C', 'O', 'CB')
     """
     group_type, residue = chain_groups(sequence)
     if frames.origin.shape != (len(group_type), 3):

@@ -47,6 +47,15 @@ def fape(
 
     Raises:
         ValueError: if the shapes do not fit together, or a number is out of range.
+
+    Example:
+        >>> from pyg_equiformer.folding import random_frames
+        >>> true, everywhere = random_frames(4, 5.0), torch.ones(4, 3, dtype=torch.bool)
+        >>> atoms = true.apply(torch.randn(4, 3, 3))
+        >>> motion = random_frames(1, 20.0)[0]  # of the whole, which changes nothing
+        >>> copy, moved = motion.compose(true), motion.apply(atoms)
+        >>> round(float(fape(copy, moved, true, atoms, everywhere)), 4)  # the floor: √ε / Z
+        0.001
     """
     _check(predicted, predicted_atoms, true, true_atoms, mask, weight, clamp, scale, eps)
     frame_mask = mask.any(1) if frame_mask is None else frame_mask
@@ -82,8 +91,29 @@ def rename_symmetric(
         shapes: templates of these groups [G, A, 3], to which frames of renamed groups are fitted.
 
     Returns:
-        frames, atoms and mask with these names.
+        frames, atoms and mask with these names; they pass no gradient to the prediction.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+
+    Example:
+        >>> from pyg_equiformer.folding.groups import GROUPS, MAX_ATOMS
+        >>> from pyg_equiformer.folding.templates import chain_groups, group_mask
+        >>> group_type, _ = chain_groups("GD")  # the last group: CG, OD1, OD2 of ASP
+        >>> shapes, mask = torch.randn(5, MAX_ATOMS, 3), group_mask()[group_type]
+        >>> true = Frames(torch.eye(3).expand(5, 3, 3), torch.zeros(5, 3))
+        >>> other = shapes.clone()
+        >>> other[4, [1, 2]] = shapes[4, [2, 1]]  # a prediction that names the two oxygens the other way
+        >>> renamed = rename_symmetric(other, true, shapes, mask, group_type, shapes)
+        >>> renamed[1].equal(other)
+        True
     """
+    _check(true, predicted_atoms, true, true_atoms, mask, None, None, 1.0, 0.0)
+    if group_type.shape != mask.shape[:1] or shapes.shape != true_atoms.shape:
+        raise ValueError(
+            f"expected a type for each of {len(mask)} groups and shapes {list(true_atoms.shape)}, got types "
+            f"{list(group_type.shape)} and shapes {list(shapes.shape)}"
+        )
     flips = group_flips().to(mask.device)[group_type]
     moves = flips != torch.arange(flips.shape[1], device=mask.device)
     groups = moves.any(1).nonzero().flatten()

@@ -16,6 +16,15 @@ class Frames:
     Args:
         rotation: R [..., 3, 3].
         origin: T [..., 3] in Å.
+
+    Example:
+        >>> quarter = quaternion_to_matrix(torch.tensor([1.0, 0.0, 0.0, 1.0]))  # about z
+        >>> frames = Frames(quarter, torch.tensor([0.0, 0.0, 5.0]))
+        >>> moved = frames.apply(torch.tensor([[1.0, 0.0, 0.0]]))
+        >>> moved.round().int().tolist(), frames.local(moved).round().int().tolist()
+        ([[0, 1, 5]], [[1, 0, 0]])
+        >>> frames.compose(frames).origin.tolist()
+        [0.0, 0.0, 10.0]
     """
 
     rotation: Tensor
@@ -48,7 +57,24 @@ def fit_frames(template: Tensor, target: Tensor, mask: Tensor) -> Frames:
         template: t [..., A, 3] in Å.
         target: x [..., A, 3] in Å; anything, even NaN, where the mask is False.
         mask: m [..., A], which atoms count. Three that are not on a line decide a frame.
+
+    Shapes:
+        → frames [...]
+
+    Raises:
+        ValueError: if template, target and mask are of other shapes than these.
+
+    Example:
+        >>> template = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+        >>> frames = fit_frames(template, template + torch.tensor([0.0, 0.0, 4.0]), torch.ones(3, dtype=torch.bool))
+        >>> frames.rotation.allclose(torch.eye(3), atol=1e-6), frames.origin.round().int().tolist()
+        (True, [0, 0, 4])
     """
+    if target.shape != (*mask.shape, 3) or template.shape[-2:] != target.shape[-2:]:
+        raise ValueError(
+            f"expected template and target [..., A, 3] and mask [..., A], got {list(template.shape)}, "
+            f"{list(target.shape)} and {list(mask.shape)}"
+        )
     weight = mask.to(template.dtype).unsqueeze(-1)
     count = weight.sum(-2, keepdim=True).clamp(min=1)
     target = torch.where(mask.unsqueeze(-1), target, torch.zeros_like(target))
@@ -86,7 +112,21 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(rotation: Tensor) -> Tensor:
-    """Return the quaternion (w, x, y, z) [..., 4] of length 1 with w ≥ 0 of a rotation [..., 3, 3]."""
+    """Return the quaternion (w, x, y, z) [..., 4] of length 1 with w ≥ 0 of a rotation [..., 3, 3].
+
+    The largest of the four entries is found first, so that no angle is lost to rounding (Shepperd, J. Guidance and
+    Control 1, 223 (1978)).
+
+    Raises:
+        ValueError: if the last axes have not three entries each.
+
+    Example:
+        >>> half = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))  # a half turn about z
+        >>> matrix_to_quaternion(half).tolist()
+        [0.0, 0.0, 0.0, 1.0]
+    """
+    if rotation.shape[-2:] != (3, 3):
+        raise ValueError(f"expected rotations [..., 3, 3], got shape {tuple(rotation.shape)}")
     m = rotation
     diagonal = torch.stack([m[..., i, i] for i in range(3)], dim=-1)
     trace = diagonal.sum(-1, keepdim=True)
@@ -110,12 +150,26 @@ def matrix_to_quaternion(rotation: Tensor) -> Tensor:
 
 
 def interpolate(start: Frames, end: Frames, share: Tensor | float) -> Frames:
-    """Return frames on the way from one to another: origins along a line, rotations along the shortest arc (slerp).
+    r"""Return frames on the way from one to another: origins along a line, rotations along the shortest arc (slerp).
+
+    .. math:: R_s = R_0 \exp\left(s \log(R_0^{-1} R_1)\right), \qquad T_s = T_0 + s\,(T_1 - T_0)
+
+    Shoemake, Computer Graphics (SIGGRAPH) 19, 245 (1985).
 
     Args:
-        start: frames at share 0.
-        end: frames at share 1.
-        share: one for all, or one per frame [...].
+        start: frames at share 0 [...].
+        end: frames at share 1 [...].
+        share: s, one for all, or one per frame [...].
+
+    Shapes:
+        → frames [...]
+
+    Example:
+        >>> turn = quaternion_to_matrix(torch.tensor([0.0, 0.0, 0.0, 1.0]))  # a half turn about z
+        >>> start, end = Frames(torch.eye(3), torch.zeros(3)), Frames(turn, torch.tensor([4.0, 0.0, 0.0]))
+        >>> middle = interpolate(start, end, 0.5)
+        >>> middle.rotation.round().int().tolist(), middle.origin.tolist()  # a quarter turn
+        ([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [2.0, 0.0, 0.0])
     """
     share = torch.as_tensor(share, dtype=start.origin.dtype, device=start.origin.device).unsqueeze(-1)
     turn = matrix_to_quaternion(start.rotation.transpose(-1, -2) @ end.rotation)
@@ -128,6 +182,20 @@ def interpolate(start: Frames, end: Frames, share: Tensor | float) -> Frames:
 
 
 def random_frames(count: int, spread: float, generator: torch.Generator | None = None) -> Frames:
-    """Return frames with rotations that are uniform in SO(3), and origins that are normal with a spread in Å."""
+    """Return frames with rotations that are uniform in SO(3), and origins that are normal.
+
+    Args:
+        count: G.
+        spread: standard deviation of each coordinate of the origins in Å; 0: all at one point.
+        generator: of the random numbers, for a repeatable start.
+
+    Shapes:
+        → frames [G]
+
+    Example:
+        >>> frames = random_frames(5, spread=10.0, generator=torch.Generator().manual_seed(0))
+        >>> frames.rotation.shape, frames.origin.shape
+        (torch.Size([5, 3, 3]), torch.Size([5, 3]))
+    """
     quaternion = torch.randn(count, 4, generator=generator)
     return Frames(quaternion_to_matrix(quaternion), spread * torch.randn(count, 3, generator=generator))

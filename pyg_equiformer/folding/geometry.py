@@ -60,7 +60,7 @@ def geometry() -> dict[str, dict[str, list]]:
 
     Example:
         >>> geometry()["G"]["bonds"][0]
-        ['N', 'CA', 1.4542, 0.0136]
+        ['N', 'CA', 1.4562, 0.0142]
     """
     text = resources.files(__package__).joinpath("geometry.json").read_text()
     table: dict[str, dict[str, list]] = json.loads(text)

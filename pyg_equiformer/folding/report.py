@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from ..data.protein_atoms import LETTER_TO_NAME
 from ..training.panels import COLORS, OTHER_COLORS, new_figure, save_figure
+from .geometry import atom_label
 from .templates import residue_atoms
 from .violations import KINDS, Violations, structural_violations
 
@@ -72,7 +73,9 @@ def _worst(found: Violations) -> list[tuple[float, str, str, list[int]]]:
     rows = []
     for kind, t in found.terms.items():
         order = t.excess.argsort(descending=True)[:WORST].tolist()
-        rows += [(float(t.excess[k]), kind, t.labels[k], t.residues[k].tolist()) for k in order if t.excess[k] > 0]
+        wrong = [k for k in order if t.excess[k] > 0]
+        labels = [atom_label(t.sequence, t.atoms[k].tolist()) for k in wrong]
+        rows += [(float(t.excess[k]), kind, label, t.residues[k].tolist()) for k, label in zip(wrong, labels)]
     return rows
 
 

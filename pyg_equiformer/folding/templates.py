@@ -21,6 +21,11 @@ class Templates:
     Args:
         positions: [T, MAX_ATOMS, 3] in Å, zero where a group has no atom.
         seen: [T], how many groups of the structures each is the mean of; 0: taken from other residues.
+
+    Example:
+        >>> made_up = Templates(torch.randn(len(GROUPS), MAX_ATOMS, 3), torch.ones(len(GROUPS)))
+        >>> made_up.to(torch.zeros(1, dtype=torch.float64)).positions.dtype
+        torch.float64
     """
 
     positions: Tensor
@@ -32,7 +37,12 @@ class Templates:
 
 
 def group_mask() -> Tensor:
-    """Return which of the MAX_ATOMS atoms each kind of group has [T, MAX_ATOMS]."""
+    """Return which of the MAX_ATOMS atoms each kind of group has [T, MAX_ATOMS].
+
+    Example:
+        >>> group_mask()[0].sum(), GROUPS[0].atoms
+        (tensor(4), ('C', 'CA', 'CB', 'N'))
+    """
     return group_slots() >= 0
 
 
@@ -75,23 +85,52 @@ def chain_groups(letters: str) -> tuple[Tensor, Tensor]:
 
 
 def gather_groups(pos: Tensor, there: Tensor, group_type: Tensor, residue: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the atoms [G, MAX_ATOMS, 3] of groups out of those of residues, and which are there."""
+    """Return the atoms of groups out of those of residues, and which are there.
+
+    Args:
+        pos: heavy atoms of the residues [L, MAX_RESIDUE_ATOMS, 3] in Å, see `residue_atoms`.
+        there: which there are [L, MAX_RESIDUE_ATOMS].
+        group_type, residue: of each group [G], see `chain_groups`.
+
+    Shapes:
+        → [G, MAX_ATOMS, 3] in Å, [G, MAX_ATOMS]
+
+    Example:
+        >>> pos, there = torch.zeros(1, MAX_RESIDUE_ATOMS, 3), torch.ones(1, MAX_RESIDUE_ATOMS, dtype=torch.bool)
+        >>> gather_groups(pos, there, *chain_groups("G"))[1].sum(1)  # C, CA, N and C, CA, O
+        tensor([3, 3])
+    """
     slots = group_slots().to(pos.device)[group_type]
     rows = residue.unsqueeze(1).expand_as(slots)
     return pos[rows, slots.clamp(min=0)], there[rows, slots.clamp(min=0)] & (slots >= 0)
 
 
 def fit_templates(chains: Iterable[Data]) -> Templates:
-    """Return the mean shape of each kind of group, over all groups that are complete.
+    r"""Return the mean shape of each kind of group, over all groups that are complete.
 
-    The groups are moved onto their mean, which is taken anew, until it stays (Procrustes). A kind that no chain has
-    gets the shape of the same atoms in other residues.
+    .. math:: t = \frac 1n \sum_i R_i^{-1} (x_i - T_i), \qquad R_i, T_i = \arg\min \left| R\, t + T - x_i \right|^2
+
+    The n groups are moved onto their mean, which is taken anew, until it stays (generalised Procrustes analysis: Gower,
+    Psychometrika 40, 33 (1975)). A kind that no chain has gets the shape of the same atoms in other residues.
 
     Args:
         chains: as `read_protein_chains(…, atoms="heavy")` gives them.
 
     Raises:
         ValueError: if a kind of group is in no chain, and in no other residue.
+
+    Example:
+        >>> letters = "ARNDCEQGHILKMFPSTWYV"
+        >>> atoms = [(k, name) for k, letter in enumerate(letters) for name in RESIDUE_ATOMS[letter]]
+        >>> chain = Data(  # as read_protein_chains gives it, but for its places
+        ...     sequence=letters,
+        ...     pos=torch.randn(len(atoms), 3),
+        ...     residue=torch.tensor([k for k, _ in atoms]),
+        ...     atom_names=tuple(name for _, name in atoms),
+        ... )
+        >>> templates = fit_templates([chain])
+        >>> templates.positions.shape, int(templates.seen.sum())
+        (torch.Size([63, 9, 3]), 61)
     """
     found: list[list[Tensor]] = [[] for _ in GROUPS]
     for chain in chains:

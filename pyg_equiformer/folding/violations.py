@@ -47,6 +47,13 @@ class Violations:
     Args:
         terms: by kind, see `KINDS`; of the clashes only the pairs that are too near.
         num_residues: L.
+
+    Example:
+        >>> pos, there = torch.zeros(2, MAX_RESIDUE_ATOMS, 3), torch.zeros(2, MAX_RESIDUE_ATOMS, dtype=torch.bool)
+        >>> there[:, 1], pos[1, 1, 0] = True, 1.5  # two Cα, 0.4 Å nearer than they may be
+        >>> found = structural_violations(pos, there, "GG")
+        >>> found.terms["clashes"].labels, found.per_residue()["clashes"].tolist(), round(float(found.loss), 3)
+        (('CA-CA',), [1, 1], 0.2)
     """
 
     terms: dict[str, Terms]
@@ -95,7 +102,13 @@ def structural_violations(
         tolerance: τ, in standard deviations.
 
     Raises:
-        ValueError: if shapes do not fit the sequence, or the tolerance is not positive.
+        ValueError: if shapes do not fit the sequence, it has an unknown letter, or the tolerance is not positive.
+
+    Example:
+        >>> pos, there = torch.zeros(1, MAX_RESIDUE_ATOMS, 3), torch.zeros(1, MAX_RESIDUE_ATOMS, dtype=torch.bool)
+        >>> pos[0, 1, 0], there[0, :2] = 1.9, True  # N and CA, far apart for a bond
+        >>> structural_violations(pos, there, "G").count()
+        {'bonds': 1, 'angles': 0, 'peptide_bonds': 0, 'peptide_angles': 0, 'clashes': 0}
     """
     length = len(sequence)
     if pos.shape != (length, MAX_RESIDUE_ATOMS, 3) or there.shape != pos.shape[:2]:

@@ -136,6 +136,8 @@ def test_letters_that_are_no_residues_are_named_with_their_place(letters, place)
 def test_frames_that_do_not_fit_a_sequence_and_other_data_are_refused():
     with pytest.raises(ValueError, match=r"'GA' has 4 groups, got frames of shape \(3, 3\)"):
         all_atoms(frames(3), "GA", templates())
+    with pytest.raises(ValueError, match="a type and a residue for each of 3 groups, got 4 and 4"):
+        residue_positions(torch.zeros(3, 9, 3), *chain_groups("GA"), 2)
     with pytest.raises(ValueError, match="got data without sequence, residue, atom_names"):
         coarse_grain(Data(pos=torch.zeros(3, 3)), templates())
 

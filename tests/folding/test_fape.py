@@ -173,6 +173,10 @@ def test_shapes_and_numbers_that_do_not_fit_are_refused():
         fape(a, x, a, x[1:], MASK)
     with pytest.raises(ValueError, match="expected positive scale and clamp"):
         fape(a, x, a, x, MASK, scale=0.0)
+    with pytest.raises(ValueError, match=r"expected predicted_atoms of shape \(\d+, 9, 3\), got"):
+        rename_symmetric(x[1:], a, x, MASK, KINDS, SHAPES.positions[KINDS])
+    with pytest.raises(ValueError, match=rf"expected a type for each of {len(x)} groups and shapes \[{len(x)}, 9, 3\]"):
+        rename_symmetric(x, a, x, MASK, KINDS, SHAPES.positions[1:])
 
 
 def test_frames_of_complete_groups_are_those_of_their_atoms():

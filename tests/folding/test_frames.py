@@ -94,3 +94,16 @@ def test_random_frames_are_uniform_rotations_and_repeat_with_their_seed():
     assert float((found.rotation.square().mean(0) - 1 / 3).abs().max()) < 0.02
     again = random_frames(20_000, 3.0, torch.Generator().manual_seed(0))
     assert torch.equal(found.rotation, again.rotation)
+
+
+def test_shapes_that_are_no_frames_are_refused():
+    with pytest.raises(ValueError, match=r"expected rotations \[\.\.\., 3, 3\], got shape \(2, 4\)"):
+        matrix_to_quaternion(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"expected quaternions \[\.\.\., 4\], got shape \(2, 3\)"):
+        quaternion_to_matrix(torch.zeros(2, 3))
+    points = torch.zeros(2, 4, 3)
+    for template, mask in ((points[:, :3], points[..., 0] == 0), (points, torch.ones(2, 3, dtype=torch.bool))):
+        with pytest.raises(
+            ValueError, match=r"expected template and target \[\.\.\., A, 3\] and mask \[\.\.\., A\], got"
+        ):
+            fit_frames(template, points, mask)
