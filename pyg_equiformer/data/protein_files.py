@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .protein_atoms import LETTER_TO_NAME, RESIDUE_ATOMS
+from .protein_cif import broken_row, check_cif, parse_cif
 
 PDB_SUFFIXES = (".pdb", ".ent", ".pdb.gz", ".ent.gz")
 CIF_SUFFIXES = (".cif", ".mmcif", ".cif.gz", ".mmcif.gz")
@@ -66,10 +67,8 @@ def read_tables(path: Path, tally: Counter[str]) -> list[AtomTable]:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")
     text = _text(path)
     if name.endswith(PDB_SUFFIXES):
-        text = _checked_pdb(path, text, tally)
-    else:
-        _check_cif(path, text, tally)
-    return [_parse(path, text, tally)]
+        return [_parse(path, _checked_pdb(path, text, tally), tally)]
+    return [_parse(path, text, tally, block=check_cif(path, text, tally))]
 
 
 def entry_name(path: Path) -> str:
@@ -135,43 +134,25 @@ def _atom_problem(line: str) -> str:
     return ""
 
 
-def _check_cif(path: Path, text: str, tally: Counter[str]) -> None:
-    if "_atom_site." not in text:
-        raise ValueError(f"{path}: expected an mmCIF file, found no _atom_site category")
-    tally["mmCIF files that do not end with #, perhaps cut at the end of a line"] += text.rstrip()[-1] != "#"
-
-
-def _short_row(text: str) -> str:
-    """Name the first row of atoms with too few values, for a file that could not be parsed; "" if there is none."""
-    lines = text.splitlines()
-    columns = [i for i, line in enumerate(lines) if line.startswith("_atom_site.")]
-    for number, row in enumerate(lines[columns[-1] + 1 :], columns[-1] + 2) if columns else ():
-        if row.startswith(("#", "loop_", "_")):
-            break
-        if len(row.split()) < len(columns):
-            return f", line {number}: expected {len(columns)} values, got {len(row.split())}"
-    return ""
-
-
-def _parse(path: Path, text: str, tally: Counter[str]) -> AtomTable:
+def _parse(path: Path, text: str, tally: Counter[str], block: str | None = None) -> AtomTable:
+    """Return the atoms of a PDB text, or of the data block of an mmCIF text."""
     from io import StringIO
 
     try:
-        from biotite.structure.io import pdb, pdbx
+        from biotite.structure.io import pdb
     except ImportError as error:
         raise ImportError('reading protein files needs biotite: pip install "pyg_equiformer[pdb]"') from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # elements are told from the names of atoms
-            options = {"model": 1, "altloc": "all", "extra_fields": ["occupancy"]}
-            if path.name.lower().endswith(PDB_SUFFIXES):
+            if block is None:
                 file = pdb.PDBFile.read(StringIO(text))
-                models, atoms = file.get_model_count(), file.get_structure(**options)
+                models = file.get_model_count()
+                atoms = file.get_structure(model=1, altloc="all", extra_fields=["occupancy"])
             else:
-                cif = pdbx.CIFFile.read(StringIO(text))
-                models, atoms = pdbx.get_model_count(cif), pdbx.get_structure(cif, **options)
+                models, atoms = parse_cif(text, block)
     except Exception as error:  # of biotite, in many classes
-        where = "" if path.name.lower().endswith(PDB_SUFFIXES) else _short_row(text)
+        where = "" if block is None else broken_row(text)
         raise ValueError(f"{path}{where or ': not readable'}; the file is truncated or broken ({error})") from error
     tally["models after the first left out"] += models - 1
     return AtomTable(
@@ -200,20 +181,16 @@ def _read_npz(path: Path) -> list[AtomTable]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _ARRAYS if name not in file]
-            if missing:
-                raise ValueError(f"{path}: expected the arrays {', '.join(_ARRAYS)}, missing are {', '.join(missing)}")
-            arrays = {name: file[name] for name in _ARRAYS}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path}: expected an .npz file, got a truncated or broken one ({error})") from error
+            arrays = {name: file[name] for name in _ARRAYS if name in file}
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected an .npz file of arrays, got a truncated, broken or other one") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: expected the arrays {', '.join(_ARRAYS)}, missing are {', '.join(missing)}")
+    if problem := _array_problem(arrays):
+        raise ValueError(f"{path}: the arrays do not fit together: {problem}")
     mask = np.unpackbits(arrays["atom14_mask"], axis=1)[:, :14].astype(bool)
-    offset, residues = arrays["offset"], len(mask)
-    letters = "".join(arrays["seq"].tolist())
-    if int(mask.sum()) != len(arrays["coords_mA"]) or offset[-1] != residues or len(letters) != residues:
-        raise ValueError(
-            f"{path}: the arrays do not fit together: {int(mask.sum())} atoms in atom14_mask and "
-            f"{len(arrays['coords_mA'])} in coords_mA, {residues} residues and {len(letters)} letters in seq"
-        )
+    offset, letters = arrays["offset"], "".join(arrays["seq"].tolist())
     residue, place = np.nonzero(mask)
     names = np.array([[*RESIDUE_ATOMS[a], *[""] * (14 - len(RESIDUE_ATOMS[a]))] for a in letters])
     rows = np.searchsorted(residue, offset)
@@ -238,3 +215,30 @@ def _read_npz(path: Path) -> list[AtomTable]:
             )
         )
     return tables
+
+
+def _array_problem(arrays: dict[str, np.ndarray]) -> str:
+    """Say what is wrong with the arrays of an .npz file; "" if nothing is."""
+    mask, coords, offset = arrays["atom14_mask"], arrays["coords_mA"], arrays["offset"]
+    if mask.dtype != np.uint8 or mask.shape[1:] != (2,) or coords.shape[1:] != (3,):
+        return (
+            f"expected atom14_mask of uint8 [R, 2] and coords_mA [atoms, 3], got {mask.dtype} {list(mask.shape)} and "
+            f"{list(coords.shape)}"
+        )
+    letters = "".join(map(str, arrays["seq"].tolist()))
+    atoms = int(np.unpackbits(mask, axis=1)[:, :14].sum())
+    if atoms != len(coords) or not len(mask) == len(letters) == len(arrays["chain"]):
+        return (
+            f"{atoms} atoms in atom14_mask and {len(coords)} in coords_mA; {len(mask)} residues in atom14_mask, "
+            f"{len(arrays['chain'])} in chain and {len(letters)} letters in seq"
+        )
+    entries = len(arrays["name"])
+    if len(offset) != entries + 1 or offset[0] != 0 or offset[-1] != len(mask) or (np.diff(offset) < 0).any():
+        return f"expected an offset [{entries + 1}] that rises from 0 to {len(mask)} residues, got {_ends(offset)}"
+    if unknown := sorted(set(letters) - set(RESIDUE_ATOMS)):
+        return f"expected letters of amino acids in seq, got {', '.join(map(repr, unknown))}"
+    return ""
+
+
+def _ends(values: np.ndarray) -> str:
+    return f"{values[0]} … {values[-1]} [{len(values)}]" if len(values) else "none"

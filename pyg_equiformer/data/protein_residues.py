@@ -56,8 +56,39 @@ def chains_of(table: AtomTable, tally: Counter[str]) -> dict[str, list[Residue]]
     return {name: residues for name, residues in chains.items() if residues}
 
 
-def _residue_rows(table: AtomTable) -> Iterator[np.ndarray]:
-    """Rows of each residue; an insertion code makes another residue, another name at the same place does not."""
+def _residue_rows(table: AtomTable) -> list[np.ndarray]:
+    """Rows of each residue; an insertion code makes another residue, another name at the same place does not.
+
+    Some programs write the alternate locations of a whole chain one after the other: atoms that stand apart from their
+    residue belong to it if all of them are locations that it does not have yet.
+    """
+    found: list[np.ndarray] = []
+    place_of: dict[tuple[str, int, str], int] = {}
+    for rows in _blocks(table):
+        first = rows[0]
+        place = str(table.chain[first]), int(table.residue_number[first]), str(table.insertion_code[first])
+        known = place_of.get(place, -1)
+        apart = known >= 0 and not _is_single(table.altloc[rows]).any()
+        if apart and _locations(table, rows).isdisjoint(_locations(table, found[known])):
+            found[known] = np.concatenate([found[known], rows])
+            continue
+        if table.residue_name[first] not in WATER:
+            place_of[place] = len(found)
+        found.append(rows)
+    return found
+
+
+def _is_single(altloc: np.ndarray) -> np.ndarray:
+    """Whether atoms have no alternate location [n]."""
+    return np.isin(altloc, [".", "?", " ", ""])
+
+
+def _locations(table: AtomTable, rows: np.ndarray) -> set[tuple[str, str]]:
+    return set(zip(table.atom_name[rows].tolist(), table.altloc[rows].tolist()))
+
+
+def _blocks(table: AtomTable) -> Iterator[np.ndarray]:
+    """Rows that follow each other and belong to one residue."""
     if not len(table.pos):
         return
     keys = (table.chain, table.residue_number, table.insertion_code)
@@ -89,7 +120,7 @@ def _residue(table: AtomTable, rows: np.ndarray, tally: Counter[str]) -> Residue
 def _one_location(table: AtomTable, rows: np.ndarray, tally: Counter[str]) -> np.ndarray:
     """Keep atoms without alternate locations, and of those the location with the highest mean occupancy."""
     location, names = table.altloc[rows], table.residue_name[rows]
-    several = ~np.isin(location, [".", "?", " ", ""])
+    several = ~_is_single(location)
     kept = rows
     if several.any():
         mean = {

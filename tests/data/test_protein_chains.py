@@ -161,6 +161,41 @@ def test_atoms_that_are_not_finite_are_as_good_as_absent(tmp_path):
     assert tally["residues without a complete backbone (N, CA, C) skipped"] == 1
 
 
+@pytest.mark.parametrize("unknown", ["?", "."])
+def test_unknown_coordinates_of_mmcif_files_are_not_zeros(tmp_path, unknown):
+    data, tally = one(tmp_path / "a.cif", mmcif(chain()).replace("6.000", unknown, 1))
+    assert data.residue_ids == ("2", "3", "4")
+    assert tally["atoms whose coordinates are not finite left out"] == 1
+    assert tally["residues without a complete backbone (N, CA, C) skipped"] == 1
+
+
+def test_mmcif_files_may_lack_columns_that_tell_nothing_and_hold_other_blocks(tmp_path):
+    lines, lost = mmcif(chain()).splitlines(), (0, 2, 4, 9, 13, 19)
+    columns = [k for k, line in enumerate(lines) if line.startswith("_atom_site.")]
+    text = [line for k, line in enumerate(lines) if k not in {columns[0] + c for c in lost}]
+    text = [
+        " ".join(v for c, v in enumerate(line.split()) if c not in lost) if line.startswith("ATOM") else line
+        for line in text
+    ]
+    data, tally = one(tmp_path / "a.cif", "data_other\n_cell.length_a 1.0\n#\n" + "\n".join(text) + "\n")
+    assert (data.sequence, tally) == ("AAAA", {})
+
+
+def test_locations_that_stand_apart_from_their_residue_belong_to_it(tmp_path):
+    first, last = (
+        [line for k in (1, 2) for line in residue("ALA", k, altloc=where, occupancy=share)]
+        for where, share in (("A", 0.4), ("B", 0.6))
+    )
+    data, tally = one(tmp_path / "a.pdb", pdb(first, residue("ALA", 3), last))
+    assert data.residue_ids == ("1", "2", "3")
+    assert tally == {"atoms at alternate locations of lower occupancy left out": 8}
+
+
+def test_chains_that_share_a_letter_and_numbers_stay_apart(tmp_path):
+    data, _ = one(tmp_path / "a.pdb", pdb(*(residue("ALA", k) for k in (1, 2)), ["TER"], residue("GLY", 1, place=9)))
+    assert (data.sequence, data.residue_ids) == ("AAG", ("1", "2", "1"))
+
+
 def test_chains_of_one_name_get_names_of_their_own(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -181,6 +216,18 @@ def test_chains_of_one_name_get_names_of_their_own(tmp_path):
         ("a.pdb", "MODEL        1\n" + chain().replace("END\n", ""), r"line 1: the model has no ENDMDL"),
         ("a.cif", "data_X\n#\n", "found no _atom_site"),
         ("a.cif", mmcif(chain())[:-40], r"a\.cif, line \d+: expected 20 values, got 1\d"),
+        (
+            "a.cif",
+            mmcif(chain()).replace("6.000", "6.0x0", 1),
+            r"a\.cif, line 26: expected a number as Cartn_x, got '6\.0x0'",
+        ),
+        (
+            "a.cif",
+            mmcif(chain()).replace("10.0 1 ALA", "10.0 ? ALA", 1),
+            "line 24: expected the number of a residue as auth_",
+        ),
+        ("a.cif", mmcif(chain()).replace("Cartn_y", "y"), r"expected more columns of _atom_site, missing are Cartn_y"),
+        ("a.cif", mmcif(chain()) + mmcif(chain()).replace("TEST", "B"), "got those of the data blocks TEST, B"),
         (
             "a.pdb",
             pdb([atom("O", "HOH", record="HETATM")]),
@@ -242,6 +289,19 @@ def test_arrays_give_the_chains_that_they_hold_and_broken_ones_are_refused(tmp_p
         read_protein_chains(path)
     np.savez(path, z=np.zeros(3))
     with pytest.raises(ValueError, match="missing are name, offset"):
+        read_protein_chains(path)
+    for changes, message in (
+        ({"seq": np.array(["G?", "S"])}, r"expected letters of amino acids in seq, got '\?'"),
+        ({"offset": np.array([0, 4, 3])}, r"expected an offset \[3\] that rises from 0 to 3 residues"),
+        ({"offset": np.array([0, 3])}, r"got 0 … 3 \[2\]"),
+        ({"chain": np.zeros(2, np.uint8)}, "3 residues in atom14_mask, 2 in chain"),
+        ({"atom14_mask": np.zeros(3, np.uint8)}, r"expected atom14_mask of uint8 \[R, 2\]"),
+    ):
+        np.savez(path, **{**arrays, **changes})
+        with pytest.raises(ValueError, match=rf"a\.npz: the arrays do not fit together: .*{message}"):
+            read_protein_chains(path)
+    path.write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"a\.npz: expected an \.npz file of arrays"):
         read_protein_chains(path)
 
 
