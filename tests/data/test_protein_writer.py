@@ -32,3 +32,21 @@ def test_positions_of_another_shape_are_refused(tmp_path):
     chain = read_protein_chains(tmp_path / "a.pdb").chains[0]
     with pytest.raises(ValueError, match=r"expected positions \[3, 3\] in Å, got \[2, 3\]"):
         write_chain(tmp_path / "b.pdb", chain, chain.pos[:2])
+
+
+def test_numbers_from_ten_thousand_on_come_back(tmp_path):
+    (tmp_path / "a.pdb").write_text(
+        pdb(residue("GLY", 9999, place=1), residue("GLY", 1, place=2)).replace("   1", "A000")
+    )
+    chain = read_protein_chains(tmp_path / "a.pdb").chains[0]
+    assert chain.residue_ids == ("9999", "10000")
+    write_chain(tmp_path / "b.pdb", chain)
+    assert read_protein_chains(tmp_path / "b.pdb").chains[0].residue_ids == chain.residue_ids
+
+
+def test_positions_without_room_are_refused(tmp_path):
+    (tmp_path / "a.pdb").write_text(pdb(residue("GLY", 1)))
+    chain = read_protein_chains(tmp_path / "a.pdb").chains[0]
+    for shift in (-2000.0, 1e5, float("nan")):
+        with pytest.raises(ValueError, match=r"b\.pdb: expected positions between -999\.999 and 9999\.999 Å"):
+            write_chain(tmp_path / "b.pdb", chain, chain.pos + shift)
