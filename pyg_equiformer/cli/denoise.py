@@ -54,7 +54,7 @@ def denoise(
         str, typer.Option(metavar="IRREPS", help="Features between the blocks, with scalars (0e) and vectors (1e).")
     ] = "32x0e+32x1e",
     heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
-    attention: Annotated[str, typer.Option(metavar="KIND", help="Kind of attention, such as mlp or dot.")] = "mlp",
+    attention: Annotated[str, typer.Option(metavar="KIND", help="Kind of attention: mlp, dot or distance.")] = "mlp",
     batch_size: Annotated[int, typer.Option(min=1, help="Chains per step.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate, of AdamW.")] = 3e-3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise, split and order.")] = 0,
@@ -78,14 +78,15 @@ def denoise(
     settings |= {"heads": heads, "attention": attention, "epochs": epochs, "max_time": limit, "seed": seed}
     config = ProteinDenoisingConfig(**settings, batch_size=batch_size, learning_rate=learning_rate)
     config.network()  # tells of settings that do not fit together before files are read
-    train_chains, test_chains = _read(files, test, 0.2 if test_fraction is None else test_fraction, config.atoms, seed)
-    _run(config, train_chains, test_chains, new_folder(out, ""))
+    part = 0.2 if test_fraction is None else test_fraction
+    train_chains, test_chains, tally = _read(files, test, part, config.atoms, seed)
+    _run(config, train_chains, test_chains, tally, new_folder(out, ""))
 
 
 def _read(
     files: list[Path], test: list[Path] | None, part: float, atoms: Any, seed: int
-) -> "tuple[list[Data], list[Data]]":
-    """Chains to train on and to test with; tells what was left out."""
+) -> "tuple[list[Data], list[Data], Counter[str]]":
+    """Chains to train on and to test with, and what was left out, which is told."""
     from ..data.protein_chains import read_protein_chains
     from ..data.protein_split import split_chains, without_sequences
 
@@ -107,16 +108,20 @@ def _read(
     for what, count in tally.items():
         _say(f"  {count} {what}")
     if test_chains is None:
-        return split_chains(chains, part, seed)
+        return *split_chains(chains, part, seed), tally
     other = without_sequences(chains, test_chains)
     if len(other) < len(chains):
-        _say(f"  {len(chains) - len(other)} chains with the sequence of a test chain left out of the training")
+        what = "chains with the sequence of a test chain left out of the training"
+        tally[what] = len(chains) - len(other)
+        _say(f"  {tally[what]} {what}")
     if not other:
         raise ValueError("all chains have the sequence of a test chain, expected others to train on")
-    return other, test_chains
+    return other, test_chains, tally
 
 
-def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", folder: Path) -> None:
+def _run(
+    config: Any, train_chains: "list[Data]", test_chains: "list[Data]", tally: "Counter[str]", folder: Path
+) -> None:
     """Train, test, and write the results."""
     import dataclasses
 
@@ -146,7 +151,7 @@ def _run(config: Any, train_chains: "list[Data]", test_chains: "list[Data]", fol
         results.append(result)
         length = len(result.chain.sequence)
         _say(f"{result.chain.name}, {length} residues: RMSD {result.rmsd_before:.3f} → {result.rmsd_after:.3f} Å")
-    sets = {"train_chains": len(train_chains), "test_chains": len(test_chains)}
+    sets: dict[str, Any] = {"train_chains": len(train_chains), "test_chains": len(test_chains), "reading": dict(tally)}
     run = {"settings": dataclasses.asdict(config), **sets, "training": trained, "hardware": hardware()}
     told = write_report(folder, results, run)["test"]
     _say(

@@ -15,6 +15,7 @@ from ..data.protein_edges import NUM_SEPARATIONS, ProteinGraph
 from ..models import Equiformer
 from ..models.presets import preset_config
 from ..nn import AttentionKind
+from ..o3 import as_irreps
 from .schedule import warmup_cosine
 
 
@@ -60,6 +61,9 @@ class ProteinDenoisingConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        types = [str(ir) for _, ir in as_irreps(self.irreps, "irreps")]
+        if "0e" not in types or "1e" not in types:
+            raise ValueError(f"irreps needs scalars (0e) and vectors (1e), as in 32x0e+32x1e, got {self.irreps}")
         if self.epochs is None and self.max_time is None:
             raise ValueError("epochs and max_time are both None, expected one of them to end the training")
 

@@ -48,14 +48,14 @@ def write_report(folder: Path, results: Sequence[DenoisedChain], run: Mapping[st
         run: what else the metrics should tell.
     """
     metrics = {**run, "test": summary(results)}
+    plot_denoising(folder / FIGURE, results)
+    write_metrics(folder / METRICS, metrics)
     structures = folder / STRUCTURES
     structures.mkdir()
     for result in results:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in result.chain.name)
         write_chain(structures / f"{name}-noisy.pdb", result.chain, result.noisy)
         write_chain(structures / f"{name}-denoised.pdb", result.chain, result.denoised)
-    plot_denoising(folder / FIGURE, results)
-    write_metrics(folder / METRICS, metrics)
     return metrics
 
 

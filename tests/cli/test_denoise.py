@@ -34,6 +34,7 @@ def test_a_folder_of_structures_becomes_a_model_a_figure_metrics_and_structures(
     assert float(before) == pytest.approx(told["rmsd_before"]["value"], abs=1e-3)
     assert float(after) == pytest.approx(told["rmsd_after"]["value"], abs=1e-3)
     assert (found["training"]["steps"], found["settings"]["noise"]) == (3, 0.5)
+    assert found["reading"] == {"residues without a complete backbone (N, CA, C) skipped": 1}
     assert names("run") == {"metrics.json", "denoising.png", "model.pt", "structures"}
     assert names("run/structures") == {f"{told['name']}-noisy.pdb", f"{told['name']}-denoised.pdb"}
     assert load_model("run/model.pt").config.output == "node_vector"
@@ -51,7 +52,7 @@ def test_test_files_are_used_and_their_sequences_left_out_of_the_training(folder
     [
         (["--atoms", "all"], "atoms must be 'backbone'"),
         (["--attention", "nothing"], "attention must be one of"),
-        (["--irreps", "8x0e"], "1e"),
+        (["--irreps", "8x0e"], "irreps needs scalars (0e) and vectors (1e), as in 32x0e+32x1e, got 8x0e"),
         (["--noise", "-1"], "noise must be positive"),
         (["--test-fraction", "5"], "cannot set 5 of 3 chains apart"),
         (["--test-fraction", "0.2", "--test", "a.pdb"], "--test and --test-fraction"),
