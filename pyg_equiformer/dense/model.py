@@ -52,8 +52,8 @@ class DenseEquiformer(nn.Module):
           and type1 [B, N, 3]; with `return_pooled` the mean over the atoms of each entry of the batch
 
     Raises:
-        ValueError: for irreps with a degree twice, tensors of the wrong shape, or inputs that the model was not made
-            for.
+        ValueError: for irreps with a degree twice, settings that do not exist, tensors of the wrong shape, type or
+            range, or inputs that the model was not made for.
 
     Example:
         >>> model = DenseEquiformer(num_tokens=24, irreps="4x0e+4x1e+2x2e", heads=2, depth=1, num_neighbors=4)
@@ -125,6 +125,8 @@ class DenseEquiformer(nn.Module):
         x, edge_attr = feats[mask], []
         if edges is not None:
             of_pairs = found.pick(edges)
+            if self.num_edge_tokens is not None:
+                _check_tokens(of_pairs, self.num_edge_tokens, "edges")
             edge_attr.append(of_pairs if self.edge_embed is None else self.edge_embed(of_pairs))
         if adj_mat is not None and self.bond_embed is not None:
             edge_attr.append(self.bond_embed(found.pick(adj_mat).long()))
@@ -179,12 +181,11 @@ class DenseEquiformer(nn.Module):
             mask = torch.ones(size, dtype=torch.bool, device=coors.device)
         if mask.shape != size or mask.dtype != torch.bool:
             raise ValueError(f"mask must hold bools of shape {tuple(size)}, got {mask.dtype} {tuple(mask.shape)}")
-        if self.num_tokens is not None and feats[mask].numel():
-            low, high = torch.aminmax(feats[mask])
-            if int(low) < 0 or int(high) >= self.num_tokens:
-                raise ValueError(
-                    f"feats must hold tokens from 0 to {self.num_tokens - 1}, got {int(low)} to {int(high)}"
-                )
+        if self.num_tokens is not None:
+            _check_tokens(feats[mask], self.num_tokens, "feats")
+        if not bool(coors[mask].isfinite().all()):
+            b, i = (mask & ~coors.isfinite().all(2)).nonzero()[0].tolist()
+            raise ValueError(f"coors must be finite where mask is true, got {coors[b, i].tolist()} at [{b}, {i}]")
         if self.position_embed is not None and size[1] > self.position_embed.num_embeddings:
             raise ValueError(f"num_positions is {self.position_embed.num_embeddings}, got {size[1]} atoms")
         self._check_pairs(edges, adj_mat, tuple(size))
@@ -205,6 +206,15 @@ class DenseEquiformer(nn.Module):
             raise ValueError(f"expected {wanted}, got {None if adj_mat is None else tuple(adj_mat.shape)}")
         if adj_mat is not None and (adj_mat.dtype != torch.bool or tuple(adj_mat.shape) not in (square, square[1:])):
             raise ValueError(f"adj_mat must hold bools of shape {square}, got {adj_mat.dtype} {tuple(adj_mat.shape)}")
+
+
+def _check_tokens(values: Tensor, number: int, name: str) -> None:
+    if values.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"{name} must hold tokens as int64, got {values.dtype}")
+    if values.numel():
+        low, high = torch.aminmax(values)
+        if int(low) < 0 or int(high) >= number:
+            raise ValueError(f"{name} must hold tokens from 0 to {number - 1}, got {int(low)} to {int(high)}")
 
 
 def _config(
@@ -234,4 +244,4 @@ def _config(
         "elements": tuple(range(num_tokens or 1)),
         "output": "node_scalar",
     }
-    return EquiformerConfig(**{**own, **settings})
+    return EquiformerConfig.from_dict({**own, **settings})

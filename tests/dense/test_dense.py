@@ -204,6 +204,8 @@ GOOD = inputs()
         ({}, (GOOD[0], GOOD[1][0], GOOD[2]), r"coors must have shape \[batch, atoms, 3\]"),
         ({}, (GOOD[0], GOOD[1], GOOD[2].long()), "mask must hold bools"),
         ({}, (GOOD[0] + 5, GOOD[1], GOOD[2]), "feats must hold tokens from 0 to 4"),
+        ({}, (GOOD[0].double(), GOOD[1], GOOD[2]), "feats must hold tokens as int64, got torch.float64"),
+        ({}, (GOOD[0], GOOD[1] / 0, GOOD[2]), r"coors must be finite where mask is true, got \[.*inf.*\] at \[0, 0\]"),
         ({"num_positions": 4}, GOOD, "num_positions is 4, got 8 atoms"),
         ({"num_edge_tokens": 3}, GOOD, r"expected edges of shape \(2, 8, 8\), got None"),
         ({"attend_adjacent": True}, GOOD, "expected adj_mat, got None"),
@@ -221,6 +223,12 @@ def test_inputs_that_the_model_was_not_made_for_are_refused() -> None:
         model_of()(feats, coors, mask, edges=torch.zeros(2, 8, 8))
     with pytest.raises(ValueError, match="expected no adj_mat, or a model made with attend_adjacent"):
         model_of()(feats, coors, mask, adj_mat=bonds)
+    model = model_of(num_edge_tokens=3)
+    for edges, message in ((-1, "from 0 to 2, got -1"), (3, "from 0 to 2, got 3"), (0.5, "as int64")):
+        with pytest.raises(ValueError, match=f"edges must hold tokens {message}"):
+            model(feats, coors, mask, edges=torch.full((2, 8, 8), edges))
+    with pytest.raises(ValueError, match="has no setting 'depht'"):
+        model_of(depht=3)
     with pytest.raises(ValueError, match="irreps must hold each degree once"):
         model_of(irreps="4x0e+2x0o+1x1o")
     with pytest.raises(ValueError, match="reduce_dim_out gives degrees 0 and 1"):
