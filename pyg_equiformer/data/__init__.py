@@ -9,6 +9,7 @@ from .protein_chains import read_protein_chains
 from .qm9 import QM9_TARGETS
 from .read_options import ReadOptions
 from .sampling import partial_path, sample_trajectory, write_trajectory
+from .sequence_files import read_sequences
 from .structures import SAMPLES, bundled_sample, read_structures
 from .transforms import RadiusGraph
 
@@ -26,6 +27,7 @@ __all__ = [
     "open_structures",
     "partial_path",
     "read_protein_chains",
+    "read_sequences",
     "read_structures",
     "sample_trajectory",
     "wrap_dataset",
