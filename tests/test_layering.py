@@ -24,7 +24,7 @@ ALLOWED = {
     "reference": BASE | {"neighbors", "models", "checkpoints"},
     "training": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "checkpoints", "data"},
 }
-ALLOWED["folding"] = BASE | {"data", "neighbors", "training"}
+ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)

@@ -123,7 +123,7 @@ def train(
     if dry_run:
         training.dry_run(resolved, ensemble=ensemble, out=out, name=name, console=console())
         return
-    with _told_when_interrupted():
+    with told_when_interrupted():
         if ensemble > 1:
             training.train_committee(resolved, ensemble, out=out, name=name, console=console())
         else:
@@ -178,12 +178,19 @@ def resume(
     A run that ends by epochs reaches, on a CPU, bit for bit the weights of a run that was never interrupted.
     """
     from .. import training
+    from ..training.config import read_yaml
+    from ..training.folder import CONFIG
 
-    with _told_when_interrupted():
-        training.resume(run, console=console())
+    with told_when_interrupted():
+        if (run / CONFIG).is_file() and read_yaml(run / CONFIG).get("kind") == "fold":
+            from ..folding.run import resume_fold
+
+            resume_fold(run, console=console())
+        else:
+            training.resume(run, console=console())
 
 
-class _told_when_interrupted:
+class told_when_interrupted:
     """Say in yellow where the work of an interrupted run is, and exit as shells expect after a Ctrl-C."""
 
     def __enter__(self) -> None:

@@ -35,12 +35,13 @@ def sequence_separation(seq_pos: Tensor, edge_index: Tensor) -> Tensor:
     return F.one_hot(kind, NUM_SEPARATIONS)
 
 
-def sequence_neighbors(seq_pos: Tensor, batch: Tensor | None = None) -> Tensor:
-    """Return the pairs of atoms in one residue or in residues next to each other along a chain.
+def sequence_neighbors(seq_pos: Tensor, batch: Tensor | None = None, reach: int = 1) -> Tensor:
+    """Return the pairs of atoms in one residue or in residues near each other along a chain.
 
     Args:
         seq_pos: position of each atom's residue in the sequence [N], in any order.
-        batch: graph of each atom [N]. None: one graph.
+        batch: graph or chain of each atom [N]. None: one.
+        reach: how many residues are looked at in both directions.
 
     Shapes:
         → [2, E], both directions of each pair, in time and memory linear in E
@@ -52,10 +53,10 @@ def sequence_neighbors(seq_pos: Tensor, batch: Tensor | None = None) -> Tensor:
     """
     place = seq_pos - seq_pos.min() if seq_pos.numel() else seq_pos
     if batch is not None and seq_pos.numel():
-        place = place + batch * (int(place.max()) + 2)  # chains do not touch each other
+        place = place + batch * (int(place.max()) + reach + 1)  # chains do not touch each other
     ordered, order = place.sort(stable=True)
-    first = torch.searchsorted(ordered, place - 1)
-    count = torch.searchsorted(ordered, place + 1, right=True) - first
+    first = torch.searchsorted(ordered, place - reach)
+    count = torch.searchsorted(ordered, place + reach, right=True) - first
     target = torch.arange(len(place), device=place.device).repeat_interleave(count)
     within = torch.arange(len(target), device=place.device) - (count.cumsum(0) - count)[target]
     source = order[first[target] + within]

@@ -1,12 +1,21 @@
-"""Proteins as rigid groups of atoms: frames, templates, and the errors of predicted structures."""
+"""Proteins as rigid groups of atoms: `EquiFold`, its frames, templates and training, and errors of structures."""
 
 from .coarse_grain import all_atoms, coarse_grain, group_atoms, residue_positions
+from .config import EquiFoldConfig
+from .equifold import EquiFold, Folded
 from .frame_error import fape, rename_symmetric
 from .frames import Frames, fit_frames, interpolate, matrix_to_quaternion, quaternion_to_matrix, random_frames
+from .graph import sequence_data, structure_data
+from .loss import FoldLoss
+from .saving import load_fold_model, save_fold_model
 from .templates import Templates, fit_templates
 from .violations import Violations, structural_violations
 
 __all__ = [
+    "EquiFold",
+    "EquiFoldConfig",
+    "FoldLoss",
+    "Folded",
     "Frames",
     "Templates",
     "Violations",
@@ -17,10 +26,14 @@ __all__ = [
     "fit_templates",
     "group_atoms",
     "interpolate",
+    "load_fold_model",
     "matrix_to_quaternion",
     "quaternion_to_matrix",
     "random_frames",
     "rename_symmetric",
     "residue_positions",
+    "save_fold_model",
+    "sequence_data",
     "structural_violations",
+    "structure_data",
 ]

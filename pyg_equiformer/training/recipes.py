@@ -101,33 +101,66 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
         >>> parse_assignments(["weight.forces=50", "targets=homo,lumo"])
         {'weight': {'forces': 50}, 'read': {'targets': ['homo', 'lumo']}}
     """
-    import yaml
-
     from .sources import READ_SETTINGS
 
     names = [f.name for f in dataclasses.fields(TrainConfig)]
     settings: dict[str, Any] = {}
     for text in texts:
-        name, sign, typed = text.partition("=")
-        path = name.strip().split(".")
-        if not sign or not all(path):
-            raise ValueError(
-                f"expected settings as name=value, such as batch_size=10 or weight.forces=50, got {text!r}"
-            )
+        path, typed = _parted(text)
+        name = ".".join(path)
         if path[0] in READ_SETTINGS:
             path = ["read", *path]
         if path[0] not in names or (len(path) > 1 and path[0] not in _NESTED):
             near = difflib.get_close_matches(path[0], [*names, *READ_SETTINGS], n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near and path[0] not in names else ""
-            raise ValueError(f"there is no setting {name.strip()!r}{hint} (train --settings explains them all)")
-        try:
-            value = yaml.safe_load(typed)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{name}: expected a value, got {typed!r}: {' '.join(str(error).split())}") from error
-        if isinstance(value, str):
-            value = _number_or_list(value, path)
-        _put(settings, path, value, text)
+            raise ValueError(f"there is no setting {name!r}{hint} (train --settings explains them all)")
+        _put(settings, path, _value(typed, path), text)
     return settings
+
+
+def parse_settings(texts: Sequence[str], names: Sequence[str], nested: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` settings of another command; dots reach into those that hold names and values of their own.
+
+    Args:
+        texts: such as "crop=100" or "model.heads=4".
+        names: of all settings.
+        nested: of those that dots reach into.
+
+    Raises:
+        ValueError: if a text has no "=", or names no setting.
+
+    Example:
+        >>> parse_settings(["crop=100", "model.heads=4"], ["crop", "model"], ["model"])
+        {'crop': 100, 'model': {'heads': 4}}
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        path, typed = _parted(text)
+        if path[0] not in names or (len(path) > 1 and path[0] not in nested):
+            near = difflib.get_close_matches(path[0], names, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near and path[0] not in names else f"only {', '.join(names)}"
+            raise ValueError(f"there is no setting {'.'.join(path)!r}; {hint}")
+        _put(settings, path, _value(typed, path), text)
+    return settings
+
+
+def _parted(text: str) -> tuple[list[str], str]:
+    name, sign, typed = text.partition("=")
+    path = name.strip().split(".")
+    if not sign or not all(path):
+        raise ValueError(f"expected settings as name=value, such as batch_size=10 or weight.forces=50, got {text!r}")
+    return path, typed
+
+
+def _value(typed: str, path: list[str]) -> Any:
+    import yaml
+
+    try:
+        value = yaml.safe_load(typed)
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{'.'.join(path)}: expected a value, got {typed!r}: {told}") from error
+    return _number_or_list(value, path) if isinstance(value, str) else value
 
 
 def _number_or_list(text: str, path: list[str]) -> Any:
