@@ -7,6 +7,7 @@ from .frame_error import fape, rename_symmetric
 from .frames import Frames, fit_frames, interpolate, matrix_to_quaternion, quaternion_to_matrix, random_frames
 from .graph import sequence_data, structure_data
 from .loss import FoldLoss
+from .metrics import Lddt, lddt, structure_metrics, superposed_rmsd, tm_score
 from .saving import load_fold_model, save_fold_model
 from .templates import Templates, fit_templates
 from .violations import Violations, structural_violations
@@ -17,6 +18,7 @@ __all__ = [
     "FoldLoss",
     "Folded",
     "Frames",
+    "Lddt",
     "Templates",
     "Violations",
     "all_atoms",
@@ -26,6 +28,7 @@ __all__ = [
     "fit_templates",
     "group_atoms",
     "interpolate",
+    "lddt",
     "load_fold_model",
     "matrix_to_quaternion",
     "quaternion_to_matrix",
@@ -36,4 +39,7 @@ __all__ = [
     "sequence_data",
     "structural_violations",
     "structure_data",
+    "structure_metrics",
+    "superposed_rmsd",
+    "tm_score",
 ]
