@@ -15,7 +15,7 @@ from .templates import Templates
 from .violations import structural_violations
 
 CA = 1  #: place of the Cα among the atoms of a residue
-PARTS = ("fape", "violations", "confidence", "lddt")
+PARTS = ("fape", "fape_last", "violations", "confidence", "lddt")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class FoldLoss:
                 raise ValueError(f"{name}_weight must not be negative, got {value}")
 
     def __call__(self, folded: Folded, data: Data, templates: Templates, ramp: float = 1.0) -> dict[str, Tensor]:
-        """Return the `loss` and its parts, each the mean over the proteins of the batch; `lddt` is that of the Cα.
+        """Return the `loss` and its parts, each the mean over the proteins of the batch.
+
+        `fape` is the mean over the blocks, `fape_last` that of the last one, and `lddt` that of the Cα.
 
         Args:
             folded: what the model made of the data.
@@ -89,6 +91,7 @@ class FoldLoss:
             wrong = structural_violations(pos, there, data.sequence, data.seq_pos).loss
         return {
             "fape": torch.stack(errors).mean(),
+            "fape_last": errors[-1].detach(),
             "violations": wrong,
             "confidence": confidence_loss(folded.confidence_logits[residues], lddt, rated),
             "lddt": (lddt * rated).sum() / rated.sum().clamp(min=1),
