@@ -25,9 +25,7 @@ def predict(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", metavar="OUT", help="Folder for NAME.pdb of each protein, or a .pdb or .cif file."
-        ),
+        typer.Option("--out", "-o", metavar="OUT", help="Folder for NAME.pdb of each protein, or a .pdb or .cif file."),
     ],
     cif: Annotated[bool, typer.Option("--cif", help="Write mmCIF files into the folder.")] = False,
     starts: Annotated[int, typer.Option(min=1, help=_STARTS)] = 1,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyg_equiformer.data.protein_chains import read_protein_chains
-from pyg_equiformer.data.protein_writer import write_chain
+from pyg_equiformer.data.protein_writer import write_chain, write_chains
 from tests.data.protein_texts import pdb, residue
 
 pytest.importorskip("biotite")
@@ -47,6 +47,91 @@ def test_numbers_from_ten_thousand_on_come_back(tmp_path):
 def test_positions_without_room_are_refused(tmp_path):
     (tmp_path / "a.pdb").write_text(pdb(residue("GLY", 1)))
     chain = read_protein_chains(tmp_path / "a.pdb").chains[0]
-    for shift in (-2000.0, 1e5, float("nan")):
-        with pytest.raises(ValueError, match=r"b\.pdb: expected positions between -999\.999 and 9999\.999 Å"):
+    for shift, told in (
+        (-2000.0, "have room for positions"),
+        (1e5, "have room for"),
+        (float("nan"), "finite positions"),
+    ):
+        with pytest.raises(ValueError, match=told):
             write_chain(tmp_path / "b.pdb", chain, chain.pos + shift)
+
+
+def complex_of(folder, ids="HL"):
+    """Chains of one file; the first has an insertion code and a gap."""
+    first = [("GLY", -1, " ", 0), ("ALA", 5, " ", 5), ("SER", 5, "C", 6)]
+    second = [("SER", 1, " ", 20), ("GLY", 2, " ", 21)]
+    lines = [
+        residue(name, number, code=code, place=place, chain=each)
+        for each, rows in zip(ids, (first, second))
+        for name, number, code, place in rows
+    ]
+    (folder / "complex.pdb").write_text(pdb(*lines))
+    return read_protein_chains(folder / "complex.pdb", "heavy").chains
+
+
+@pytest.mark.parametrize("name", ["new.pdb", "with space.cif", "NEW.PDB"])
+@pytest.mark.parametrize("ids", ["HL", "lL", "B "])
+def test_complexes_that_are_written_read_the_same(tmp_path, name, ids):
+    chains = complex_of(tmp_path, ids)
+    moved = [chain.pos + 0.25 for chain in chains]
+    write_chains(tmp_path / name, chains, moved)
+    again = read_protein_chains(tmp_path / name, "heavy")
+    assert set(again.tally) == {"heavy atoms that the files do not have"}  # the sample is without side chains
+    assert [chain.chain for chain in again.chains] == [each.strip() for each in ids]
+    for chain, pos, other in zip(chains, moved, again.chains, strict=True):
+        assert torch.allclose(other.pos, pos, atol=6e-4)
+        assert torch.equal(other.seq_pos, chain.seq_pos)
+        for key in ("sequence", "residue_ids", "chain", "atom_names"):
+            assert other[key] == chain[key]
+
+
+def test_a_blank_chain_id_keeps_its_column(tmp_path):
+    write_chain(tmp_path / "a.pdb", complex_of(tmp_path, " B")[0])
+    assert [chain.chain for chain in read_protein_chains(tmp_path / "a.pdb").chains] == [""]
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+def test_b_factors_are_those_of_each_residue(tmp_path, suffix):
+    from biotite.structure.io import load_structure
+
+    chains = complex_of(tmp_path)
+    given = [torch.tensor([91.25, 0.0, 100.0]), torch.tensor([12.346, -3.5], dtype=torch.float64)]
+    write_chains(tmp_path / f"b{suffix}", chains, b_factor=given)
+    atoms = load_structure(tmp_path / f"b{suffix}", extra_fields=["b_factor", "occupancy"])
+    wanted = torch.cat([values[chain.residue].double() for values, chain in zip(given, chains)])
+    assert torch.allclose(torch.as_tensor(atoms.b_factor, dtype=torch.float64), wanted, atol=0.0051)
+    assert set(atoms.occupancy.tolist()) == {1.0}
+    write_chains(tmp_path / f"b{suffix}", chains)
+    assert not load_structure(tmp_path / f"b{suffix}", extra_fields=["b_factor"]).b_factor.any()
+
+
+def test_long_chain_ids_need_an_mmcif_file(tmp_path):
+    chains = complex_of(tmp_path)
+    chains[0].chain = "HEAVY2"
+    write_chains(tmp_path / "a.cif", chains)
+    assert [chain.chain for chain in read_protein_chains(tmp_path / "a.cif").chains] == ["HEAVY2", "L"]
+    with pytest.raises(ValueError, match="room for one letter of a chain's id, got HEAVY2; write"):
+        write_chains(tmp_path / "a.pdb", chains)
+    write_chain(tmp_path / "a.pdb", chains[0])
+    assert read_protein_chains(tmp_path / "a.pdb").chains[0].chain == "H"
+
+
+def test_what_does_not_fit_the_chains_or_the_file_is_refused(tmp_path):
+    chains = complex_of(tmp_path)
+    pos, b = [chain.pos for chain in chains], [torch.zeros(3), torch.zeros(2)]
+    for arguments, message in (
+        (("a.ent", chains), r"expected a name that ends in \.pdb or \.cif"),
+        (("a.pdb", []), "expected chains to write, got none"),
+        (("a.pdb", [chains[0], chains[0]]), "expected an id for each chain, got some twice: H, H"),
+        (("a.pdb", chains, pos[:1]), "expected positions of 2 chains, got those of 1"),
+        (("a.pdb", chains, pos[::-1]), r"expected positions \[12, 3\] in Å, got \[8, 3\]"),
+        (("a.pdb", chains, pos, b[:1]), "expected B-factors of 2 chains, got those of 1"),
+        (("a.pdb", chains, pos, b[::-1]), r"chain 'H': expected B-factors \[3\], got \[2\]"),
+        (("a.cif", chains, [pos[0] * torch.nan, pos[1]]), "chain 'H': expected finite positions"),
+        (("a.cif", chains, pos, [b[0], b[1] + torch.inf]), "chain 'L': expected finite B-factors"),
+        (("a.pdb", chains, [pos[0], pos[1] + 1e4]), "room for positions between -1000 and 10000, got"),
+        (("a.pdb", chains, pos, [b[0] + 1000, b[1]]), "room for B-factors between -100 and 1000, got 0 to 1000"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_chains(tmp_path / arguments[0], *arguments[1:])
+        assert not (tmp_path / arguments[0]).exists()

@@ -39,6 +39,8 @@ def chain(letters: str = LETTERS, seed: int = 0) -> Data:
         sequence=letters,
         atom_names=tuple(atom for _, atom in names),
         name="made up",
+        entry="file:made up",
+        chain="A",
     )
 
 

@@ -171,5 +171,5 @@ def test_inputs_that_do_not_fit_are_refused():
         net(sequence_data("GAG"), samples.frames(5))
     with pytest.raises(ValueError, match="without group_type, group_place"):
         net(samples.chain())
-    with pytest.raises(ValueError, match="no preset 'smal'.*did you mean small"):
+    with pytest.raises(ValueError, match=r"no preset 'smal'.*did you mean small"):
         EquiFold.from_preset("smal", samples.templates())
