@@ -21,7 +21,7 @@ def every():
     return "every.pdb"
 
 
-def heavy(letters):
+def heavy(letters, path="made.pdb"):
     """A chain with all heavy atoms, at places that a seed tells."""
     import torch
 
@@ -34,8 +34,8 @@ def heavy(letters):
         len(data.pos), 3, generator=generator
     )
     data.residue_ids = tuple(str(k + 1) for k in range(len(letters)))
-    write_chain("made.pdb", data)
-    return Path("made.pdb").read_text()
+    write_chain(path, data)
+    return Path(path).read_text()
 
 
 def trained(every, *more):

@@ -77,8 +77,19 @@ def test_proteins_are_denoised(tmp_path):
     assert list((tmp_path / "denoised").glob("*.pdb"))
 
 
+def test_fold_proteins_learns_from_random_starts_and_writes_a_structure(tmp_path):
+    pytest.importorskip("biotite")
+    from ..cli.test_fold_train import EVERY, heavy
+
+    (tmp_path / "every.pdb").write_text(heavy(EVERY, tmp_path / "made.pdb"))
+    text = run("fold_proteins.py", tmp_path, "every.pdb")
+    assert re.search(r"step    50: frame-aligned error \d\.\d+, lDDT of Cα 0\.\d+", text)
+    assert re.search(r"from a new start: all-atom RMSD \d+\.\d\d Å", text)
+    assert (tmp_path / "folded" / "every_A.cif").exists()
+
+
 #: These need files.
-NEED_DATA = ("qm9.py", "md17.py", "denoise_proteins.py")
+NEED_DATA = ("qm9.py", "md17.py", "denoise_proteins.py", "fold_proteins.py")
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py") if p.name not in NEED_DATA))
