@@ -1,6 +1,6 @@
-"""Does EquiFold learn? Held-out proteins after the same time of training, beside baselines; and one chain by heart.
+"""Does EquiFold learn? Held-out proteins after the same steps of training, beside baselines; and one chain by heart.
 
-    python benchmarks/folding.py learn --shared ../shared/data --minutes 10 --seed 0 --arm sequences
+    python benchmarks/folding.py learn --shared ../shared/data --epochs 5 --seed 0 --arm sequences
     python benchmarks/folding.py overfit RUN CHAIN.pdb
 
 Arms: `sequences` (the model), `shuffled` (trained on permuted sequences), `scalars` (as many weights, no vectors).
@@ -136,7 +136,8 @@ def learn(args: argparse.Namespace) -> None:
         model_settings["irreps"] = args.scalars
     shapes = [chain for entry in split.train for chain in entry]
     config = FoldTrainConfig(
-        max_time=60.0 * args.minutes, seed=args.seed, model=model_settings, crop=64, validations=10,
+        max_time=None,
+        epochs=args.epochs, seed=args.seed, model=model_settings, crop=64, validations=5,
         violation_weight=0.05, violation_start=0.8,
     )  # fmt: skip
     few = [e for e in split.valid if sum(len(c.sequence) for c in e) <= 150][:8]
@@ -147,7 +148,7 @@ def learn(args: argparse.Namespace) -> None:
         told = json.loads((run / "metrics.json").read_text())
     proteins = held_out(split, model)
     result = {
-        "arm": args.arm, "seed": args.seed, "minutes": args.minutes, "steps": told["steps"],
+        "arm": args.arm, "seed": args.seed, "epochs": args.epochs, "steps": told["steps"],
         "weights": sum(p.numel() for p in model.parameters()), "train_proteins": len(train),
         "starts": STARTS, "proteins": judge(model, proteins), "course": course, "hardware": hardware(),
     }  # fmt: skip
@@ -188,7 +189,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     p = commands.add_parser("learn", help="train one arm and judge it")
     p.add_argument("--shared", type=Path, required=True, help="folder with protein_bm5_chains.npz")
-    p.add_argument("--minutes", type=float, default=10.0)
+    p.add_argument("--epochs", type=int, default=5)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--arm", choices=("sequences", "shuffled", "scalars"), default="sequences")
     p.add_argument("--scalars", default="60x0e", help="irreps of the arm without vectors")
