@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from folding_tables import cost_table, draw_folding, folding_table, overfit_text
 from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
 from tasks import TASKS
 
@@ -25,6 +26,8 @@ def main() -> None:
     ablation = [r for r in results if "ablation" in r and {row["steps"] for row in r["ablation"]} == {400}]
     denoising = [r for r in results if "rmsd_of_each" in r and r["max_time"] == 360]
     chains = [row for r in results for row in r.get("chain_lengths", [])]
+    folding = [r for r in results if "arm" in r]
+    overfit, cost = [r for r in results if "starts" in r and "arm" not in r], [r for r in results if "rows" in r]
     results = [r for r in results if "task" in r]
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -35,6 +38,9 @@ def main() -> None:
         ("ablation effects", ablation_effects(ablation)),
         ("ablation", ablation_table(ablation)),
         ("denoising", denoising_table(denoising)),
+        ("folding", folding_table(folding)),
+        ("folding overfit", overfit_text(overfit)),
+        ("folding cost", cost_table(cost)),
     ):
         text = re.sub(
             f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL
@@ -43,6 +49,8 @@ def main() -> None:
     _draw(results)
     if denoising:
         draw_denoising(HERE / "figures" / "denoising_cpu.png", denoising)
+    if folding:
+        draw_folding(HERE / "figures" / "folding_cpu.png", folding)
     if chains:
         draw_chains(HERE / "figures" / "protein_chain_lengths_cpu.png", chains)
 

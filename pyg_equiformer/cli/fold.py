@@ -9,7 +9,7 @@ import typer
 from .console import app, command, console
 
 fold = typer.Typer(
-    help="Protein structures as rigid groups of atoms: check their geometry.", invoke_without_command=True
+    help="Fold proteins from their sequence, and check the geometry of any structure.", invoke_without_command=True
 )
 app.add_typer(fold, name="fold")
 

@@ -27,7 +27,7 @@ def plot_course(folder: str | Path) -> None:
     for axes, (part, label) in zip(panels, _PANELS):
         for stage, color in (("train", COLORS["energy"]), ("valid", COLORS["forces"])):
             points = course.get(f"{stage}/{part}", [])
-            title = {"train": "training, mean since the mark before", "valid": "held out"}[stage]
+            title = {"train": "training, mean since the mark before", "valid": "validation"}[stage]
             axes.plot([x for x, _ in points], [y for _, y in points], "o-", color=color, label=title, markersize=4)
         axes.set(xlabel="steps", ylabel=label)
         axes.set_ylim(bottom=0)
