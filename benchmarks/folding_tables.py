@@ -116,6 +116,24 @@ def cost_table(found: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n" if found else "No results yet.\n"
 
 
+def round_trip_table(found: Sequence[Row]) -> str:
+    """Rows of `folding_round_trip.py`: the kinds of groups that are rebuilt worst."""
+    if not found:
+        return "No results yet.\n"
+    run = found[0]
+    lines = ["| chains | atoms | mean | largest | groups below 0.1 Å |", "|---|---|---|---|---|"]
+    for name, row in run["sets"].items():
+        lines.append(
+            f"| {row['chains']} of `{name}.npz` | {row['atoms']:,} | {row['mean']:.4f} Å | {row['largest']:.2f} Å | "
+            f"{row['groups_below_0.1']:.2%} |"
+        )
+    lines += ["", "| group | count | mean | median | 95% | 99% |", "|---|---|---|---|---|---|"]
+    for row in sorted(run["round_trip"], key=lambda r: -r["99%"]):
+        cells = " | ".join(f"{row[k]:.3f}" for k in ("mean", "median", "95%", "99%"))
+        lines.append(f"| {row['residue']}: {row['atoms']} | {row['count']:,} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
 def overfit_text(found: Sequence[Row]) -> str:
     """What a model that learnt one chain makes of ten starts."""
     if not found:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from folding_tables import cost_table, draw_folding, folding_table, overfit_text
+from folding_tables import cost_table, draw_folding, folding_table, overfit_text, round_trip_table
 from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
 from tasks import TASKS
 
@@ -26,6 +26,7 @@ def main() -> None:
     ablation = [r for r in results if "ablation" in r and {row["steps"] for row in r["ablation"]} == {400}]
     denoising = [r for r in results if "rmsd_of_each" in r and r["max_time"] == 360]
     chains = [row for r in results for row in r.get("chain_lengths", [])]
+    results_of_all = results
     folding = [r for r in results if "arm" in r]
     overfit, cost = [r for r in results if "starts" in r and "arm" not in r], [r for r in results if "rows" in r]
     results = [r for r in results if "task" in r]
@@ -39,6 +40,7 @@ def main() -> None:
         ("ablation", ablation_table(ablation)),
         ("denoising", denoising_table(denoising)),
         ("folding", folding_table(folding)),
+        ("folding round trip", round_trip_table([r for r in results_of_all if "round_trip" in r])),
         ("folding overfit", overfit_text(overfit)),
         ("folding cost", cost_table(cost)),
     ):
