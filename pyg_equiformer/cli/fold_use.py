@@ -41,12 +41,14 @@ def predict(
     The B-factor of each residue is the confidence of the model: the lDDT of its Cα that it expects, 0 to 100. It tells
     as much as the model has learnt to tell.
     """
+    import torch
+
     from ..data import read_sequences
     from ..data.protein_writer import write_chains
     from ..folding import load_fold_model
     from ..folding.predict import fold_sequences
 
-    model = load_fold_model(run)
+    model = load_fold_model(run).to("cuda" if torch.cuda.is_available() else "cpu")
     records, tally = read_sequences(sequences, max_length=max_length)
     for what, count in tally.items():
         _say(f"{count} {what}")
@@ -102,13 +104,15 @@ def evaluate(
     The folder holds metrics.json and folds.png, with the true and the predicted Cα on top of each other. The model
     starts at random, never from the structure.
     """
+    import torch
+
     from ..data.protein_chains import read_protein_chains
     from ..folding import load_fold_model
     from ..folding.evaluate import compare_folds, mean_metrics, plot_folds
     from ..folding.structures import entries_of
     from ..training.folder import check_new, new_folder
 
-    model = load_fold_model(run)
+    model = load_fold_model(run).to("cuda" if torch.cuda.is_available() else "cpu")
     target = out if out is not None else (run if run.is_dir() else run.parent) / "eval"
     check_new(target, "")
     chains, tally = read_protein_chains(structures, "heavy")

@@ -50,6 +50,12 @@ class Folded:
         """Frames after the last block."""
         return self.trajectory[-1]
 
+    def cpu(self) -> "Folded":
+        """Return the same in the memory of the processor, without gradients."""
+        frames = [Frames(f.rotation.detach().cpu(), f.origin.detach().cpu()) for f in self.trajectory]
+        rest = (self.atoms, self.pos, self.there, self.confidence_logits, self.residue)
+        return Folded(frames, *(x.detach().cpu() for x in rest))
+
     @property
     def confidence(self) -> Tensor:
         """Expected lDDT of the Cα of each residue [L], 0 to 100."""

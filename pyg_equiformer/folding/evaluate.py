@@ -64,14 +64,15 @@ def compare_folds(
 
 
 def compare(folded: Folded, data: Data, entry: Sequence[Data], model: EquiFold) -> Compared:
-    """Return one folded protein beside its true structure."""
+    """Return one folded protein, on the CPU, beside its true structure."""
+    folded = folded.cpu()
     parts = [residue_atoms(chain) for chain in entry]
     true, there = (torch.cat(each) for each in zip(*parts))
     # Atoms that count in the loss, without those of side chains that were never packed.
     used = _used(data)
-    pos = folded.pos.detach().cpu().double()
+    pos = folded.pos.double()
     found = structure_metrics(pos, true.double(), there & used, data.sequence)
-    wrong = structural_violations(pos, folded.there.cpu(), data.sequence, data.seq_pos)
+    wrong = structural_violations(pos, folded.there, data.sequence, data.seq_pos)
     counts = {kind: n / len(data.sequence) for kind, n in wrong.count().items()}
     loss = FoldLoss(clamp=FAPE_CLAMP, violation_weight=0.0)(folded, data, model.templates)
     found |= {"fape": float(loss["fape_last"]), "confidence": float(folded.confidence.mean())}

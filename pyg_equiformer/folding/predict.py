@@ -70,31 +70,29 @@ def fold_sequences(
         data = sequence_data(record.chains, record.name)
         folded = best_of(model, data, starts=starts, seed=seed, recycles=recycles)
         lengths = [len(letters) for _, letters in record.chains]
-        yield Prediction(
-            record.name, folded_chains(folded, data, model), [*folded.confidence.cpu().split(lengths)], folded
-        )
+        yield Prediction(record.name, folded_chains(folded, data, model), [*folded.confidence.split(lengths)], folded)
 
 
 @torch.no_grad()
 def best_of(model: EquiFold, data: Data, *, starts: int = 1, seed: int = 0, recycles: int | None = None) -> Folded:
-    """Return the structure of one protein that the model is most confident of, out of several starts."""
+    """Return the structure of one protein that the model is most confident of, out of several starts, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
-    data = data.to(model.shapes.device)
+    data = data.clone().to(model.shapes.device)
     best: Folded | None = None
     for _ in range(starts):
         folded = model(data, model.start(len(data.group_type), generator), recycles=recycles)
         if best is None or float(folded.confidence.mean()) > float(best.confidence.mean()):
             best = folded
     assert best is not None  # there is at least one start
-    return best
+    return best.cpu()
 
 
 def folded_chains(folded: Folded, data: Data, model: EquiFold) -> list[Data]:
-    """Return the chains of one folded protein with all heavy atoms."""
+    """Return the chains of one folded protein, on the CPU, with all heavy atoms."""
     chains, first = [], 0
     for k, (name, length) in enumerate(zip(data.chain_names, data.chain_lengths)):
         frames = folded.frames[data.group_chain == k]
-        chain = all_atoms(frames, data.sequence[first : first + length], model.templates).cpu()
+        chain = all_atoms(frames, data.sequence[first : first + length], model.templates)
         chain.chain, chain.name, chain.entry = name, f"{data.name}_{name}", data.name
         chains.append(chain)
         first += length
