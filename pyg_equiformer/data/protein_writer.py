@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WRITTEN = (".pdb", ".cif")
 _NEEDS = 'writing protein files needs biotite: pip install "pyg_equiformer[pdb]"'
 _BLANK = "?"  #: stands for the blank id of a chain
-#: What the columns of PDB files have room for, in Å and in the unit of the B-factor.
-_PDB_POSITIONS, _PDB_B_FACTORS = (-999.9994, 9999.9994), (-99.994, 999.994)
+#: What the columns of PDB files have room for: the least, the most, the digits after the point, and the unit.
+_PDB_ROOM = {"positions": (-999.999, 9999.999, 3, " Å"), "B-factors": (-99.99, 999.99, 2, "")}
 
 
 def write_chain(path: str | Path, chain: Data, pos: Tensor | None = None) -> None:
@@ -36,10 +36,10 @@ def write_chain(path: str | Path, chain: Data, pos: Tensor | None = None) -> Non
         pos: other positions [N, 3] in Å.
 
     Raises:
-        ValueError: for positions of another shape, or without room in the columns of the file.
+        ValueError: for positions of another shape, or that the columns of such a file have no room for.
         ImportError: if biotite is not installed.
     """
-    atoms = _atoms(chain, chain.pos if pos is None else pos, None)
+    atoms = _atoms(path, True, chain, chain.pos if pos is None else pos, None)
     atoms.chain_id[:] = chain.chain.strip()[:1]
     _write_pdb(path, atoms)
 
@@ -52,7 +52,8 @@ def write_chains(
 ) -> None:
     """Write the chains of an entry into one PDB or mmCIF file, with their ids, residue numbers and insertion codes.
 
-    Modified residues have the names of the amino acids they were read as.
+    Modified residues have the names of the amino acids they were read as. In PDB files, numbers of residues from 10,000
+    on have letters, as those of `write_chain`.
 
     Args:
         path: of the file, which ends in .pdb or .cif.
@@ -86,7 +87,7 @@ def write_chains(
             raise ValueError(f"expected {name} of {len(chains)} chains, got those of {len(values)}")
     zeros = [torch.zeros(len(chain.sequence)) for chain in chains]
     places = [chain.pos for chain in chains] if pos is None else pos
-    parts = [_atoms(*each) for each in zip(chains, places, zeros if b_factor is None else b_factor)]
+    parts = [_atoms(path, as_pdb, *each) for each in zip(chains, places, zeros if b_factor is None else b_factor)]
     atoms = parts[0]
     for part in parts[1:]:
         atoms = atoms + part
@@ -108,8 +109,8 @@ def _check_ids(chains: Sequence[Data], as_pdb: bool) -> None:
         )
 
 
-def _atoms(chain: Data, pos: Tensor, b_factor: Tensor | None) -> AtomArray:
-    """Return the atoms of a chain, in single precision."""
+def _atoms(path: str | Path, as_pdb: bool, chain: Data, pos: Tensor, b_factor: Tensor | None) -> AtomArray:
+    """Return the atoms of a chain, in single precision, with numbers that the file has room for."""
     try:
         from biotite.structure import AtomArray
     except ImportError as error:
@@ -127,36 +128,45 @@ def _atoms(chain: Data, pos: Tensor, b_factor: Tensor | None) -> AtomArray:
     atoms.res_name = np.array([LETTER_TO_NAME[letter] for letter in chain.sequence])[residue]
     atoms.atom_name = np.array(chain.atom_names)
     atoms.element = np.array([name[0] for name in chain.atom_names])
-    if not np.isfinite(atoms.coord).all():
-        raise ValueError(f"chain {chain.chain!r}: expected finite positions, got NaN or infinity")
+    _check_room(path, as_pdb, chain.chain, "positions", atoms.coord)
     if b_factor is not None:
         if b_factor.shape != (len(chain.sequence),):
             raise ValueError(
                 f"chain {chain.chain!r}: expected B-factors [{len(chain.sequence)}], got {list(b_factor.shape)}"
             )
         atoms.set_annotation("b_factor", b_factor.detach().cpu().double().numpy()[residue])
-        if not np.isfinite(atoms.b_factor).all():
-            raise ValueError(f"chain {chain.chain!r}: expected finite B-factors, got NaN or infinity")
+        _check_room(path, as_pdb, chain.chain, "B-factors", atoms.b_factor)
     return atoms
+
+
+def _check_room(path: str | Path, as_pdb: bool, name: str, what: str, values: np.ndarray) -> None:
+    """Refuse numbers of a chain that are not finite, or that the columns of a PDB file have no room for."""
+    finite = bool(np.isfinite(values).all())
+    if not as_pdb and not finite:
+        raise ValueError(f"chain {name!r}: expected finite {what}, got NaN or infinity")
+    low, high, digits, unit = _PDB_ROOM[what]
+    written = values.astype(np.float64).round(digits)
+    if as_pdb and not ((written >= low) & (written <= high)).all():
+        raise ValueError(
+            f"{path}: expected {what} between {low} and {high}{unit} for a PDB file, got {values.min():g} to "
+            f"{values.max():g} in chain {name!r}" + ("; a .cif file has room for them" if finite else "")
+        )
 
 
 def _write_pdb(path: str | Path, atoms: AtomArray) -> None:
     from biotite.structure.io.pdb import PDBFile
 
-    for what, values, (low, high) in (
-        ("positions", atoms.coord, _PDB_POSITIONS),
-        ("B-factors", getattr(atoms, "b_factor", np.zeros(1)), _PDB_B_FACTORS),
-    ):
-        if not (low < values.min() and values.max() < high):
-            raise ValueError(
-                f"{path}: PDB files have room for {what} between {low:.0f} and {high:.0f}, got {values.min():g} to "
-                f"{values.max():g}; move the structure or write a .cif file"
-            )
     # biotite would leave out the column of a blank id: a sign that is no id takes its place.
     atoms.chain_id[atoms.chain_id == ""] = _BLANK
+    # Its hybrid-36 refuses numbers below zero, which have no letters: they are set afterwards.
+    numbers = atoms.res_id
+    hybrid36 = bool((numbers > 9_999).any()) or len(atoms) > 99_999
+    atoms.res_id = np.maximum(numbers, 0) if hybrid36 else numbers
     file = PDBFile()
-    file.set_structure(atoms, hybrid36=int(atoms.res_id.max()) > 9_999 or len(atoms) > 99_999)
-    file.lines = [line[:21] + " " + line[22:] if line[21:22] == _BLANK else line for line in file.lines]
+    file.set_structure(atoms, hybrid36=hybrid36)
+    for i, (line, number) in enumerate(zip(file.lines, numbers, strict=True)):
+        columns = f"{number:4d}" if hybrid36 and number < 0 else line[22:26]
+        file.lines[i] = line[:21] + line[21].replace(_BLANK, " ") + columns + line[26:]
     file.lines.append("END")
     file.write(str(path))
 

@@ -47,12 +47,8 @@ def test_numbers_from_ten_thousand_on_come_back(tmp_path):
 def test_positions_without_room_are_refused(tmp_path):
     (tmp_path / "a.pdb").write_text(pdb(residue("GLY", 1)))
     chain = read_protein_chains(tmp_path / "a.pdb").chains[0]
-    for shift, told in (
-        (-2000.0, "have room for positions"),
-        (1e5, "have room for"),
-        (float("nan"), "finite positions"),
-    ):
-        with pytest.raises(ValueError, match=told):
+    for shift in (-2000.0, 1e5, float("nan")):
+        with pytest.raises(ValueError, match=r"b\.pdb: expected positions between -999\.999 and 9999\.999 Å"):
             write_chain(tmp_path / "b.pdb", chain, chain.pos + shift)
 
 
@@ -129,9 +125,36 @@ def test_what_does_not_fit_the_chains_or_the_file_is_refused(tmp_path):
         (("a.pdb", chains, pos, b[::-1]), r"chain 'H': expected B-factors \[3\], got \[2\]"),
         (("a.cif", chains, [pos[0] * torch.nan, pos[1]]), "chain 'H': expected finite positions"),
         (("a.cif", chains, pos, [b[0], b[1] + torch.inf]), "chain 'L': expected finite B-factors"),
-        (("a.pdb", chains, [pos[0], pos[1] + 1e4]), "room for positions between -1000 and 10000, got"),
-        (("a.pdb", chains, pos, [b[0] + 1000, b[1]]), "room for B-factors between -100 and 1000, got 0 to 1000"),
+        (
+            ("a.pdb", chains, [pos[0], pos[1] + 1e4]),
+            r"a\.pdb: expected positions between .* in chain 'L'; a \.cif file",
+        ),
+        (
+            ("a.pdb", chains, pos, [b[0] + 1000, b[1]]),
+            r"a\.pdb: expected B-factors between -99\.99 and 999\.99 for .* got 1000 to",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             write_chains(tmp_path / arguments[0], *arguments[1:])
         assert not (tmp_path / arguments[0]).exists()
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+def test_complexes_have_numbers_below_zero_beside_those_from_ten_thousand_on(tmp_path, suffix):
+    chains = complex_of(tmp_path, " L")
+    chains[1].residue_ids = ("9999", "10000B")
+    write_chains(tmp_path / f"a{suffix}", chains)
+    again = read_protein_chains(tmp_path / f"a{suffix}", "heavy").chains
+    assert [chain.residue_ids for chain in again] == [("-1", "5", "5C"), ("9999", "10000B")]
+    assert torch.allclose(again[0].pos, chains[0].pos, atol=6e-4)
+    assert ("A000" in (tmp_path / f"a{suffix}").read_text()) == (suffix == ".pdb")
+
+
+def test_the_ends_of_the_columns_have_room(tmp_path):
+    chains = complex_of(tmp_path)
+    pos = [torch.full_like(chains[0].pos, -999.999), torch.full_like(chains[1].pos, 9999.999)]
+    b = [torch.full((3,), -99.99), torch.full((2,), 999.99)]
+    write_chains(tmp_path / "a.pdb", chains, pos, b)
+    lines = (tmp_path / "a.pdb").read_text().splitlines()
+    assert lines[0][30:66] == "-999.999-999.999-999.999  1.00-99.99"
+    assert lines[-2][30:66] == "9999.9999999.9999999.999  1.00999.99"
