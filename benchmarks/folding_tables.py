@@ -85,7 +85,7 @@ def draw_folding(path: Path, found: Sequence[Row]) -> None:
         points = [(int(r["step"]) + 1, float(r["valid/fape"])) for r in rows]
         title = TITLES[run["arm"]].strip("*") if run["seed"] == 0 else None
         left.plot(*zip(*points), "o-", color=colors[run["arm"]], markersize=3, linewidth=1.2, label=title)
-    left.set(xlabel="steps", ylabel="validation FAPE, mean over the blocks (no clamp below 30 Å)")
+    left.set(xlabel="steps", ylabel="validation FAPE of one pass, near groups count twice")
     left.legend(frameon=False, fontsize=9)
     for place, (arm, each) in enumerate(scores_by_protein(found).items()):
         values = each["lddt"].mean(0)

@@ -15,6 +15,7 @@ from .templates import Templates
 from .violations import structural_violations
 
 CA = 1  #: place of the Cα among the atoms of a residue
+LOCAL = 6  #: residues along a chain up to which pairs of groups are near
 PARTS = ("fape", "fape_last", "violations", "confidence", "lddt")
 
 
@@ -22,16 +23,19 @@ PARTS = ("fape", "fape_last", "violations", "confidence", "lddt")
 class FoldLoss:
     r"""The loss of a batch of proteins.
 
-    .. math:: L = \frac 1B \sum_b \mathrm{FAPE}_b + w_v\, V + w_c\, C
+    .. math:: L = \frac 1B \sum_b \frac{\mathrm{FAPE}_b + w_l\, \mathrm{FAPE}_b^{\mathrm{local}}}{1 + w_l}
+        + w_v\, V + w_c\, C
 
-    with the mean over the blocks b, the violations V of the last one (`Violations.loss`) and the cross-entropy C of
-    the lDDT of each residue. Alike atoms have the names that suit the prediction (`rename_symmetric`).
+    with the mean over the blocks b, the frame-aligned error of pairs of groups at most 6 residues apart in one chain,
+    the violations V of the last block (`Violations.loss`) and the cross-entropy C of the lDDT of each residue. Alike
+    atoms have the names that suit the prediction (`rename_symmetric`).
 
     Args:
         clamp: of FAPE in Å; None: none.
         scale: of FAPE in Å.
         violation_weight: w_v.
         confidence_weight: w_c.
+        local_weight: w_l.
 
     Raises:
         ValueError: if a number is out of range.
@@ -41,19 +45,21 @@ class FoldLoss:
     scale: float = 10.0
     violation_weight: float = 0.5
     confidence_weight: float = 0.01
+    local_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in (("clamp", self.clamp), ("scale", self.scale)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
-        for name, value in (("violation", self.violation_weight), ("confidence", self.confidence_weight)):
-            if value < 0:
-                raise ValueError(f"{name}_weight must not be negative, got {value}")
+        for name in ("violation_weight", "confidence_weight", "local_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
     def __call__(self, folded: Folded, data: Data, templates: Templates, ramp: float = 1.0) -> dict[str, Tensor]:
         """Return the `loss` and its parts, each the mean over the proteins of the batch.
 
-        `fape` is the mean over the blocks, `fape_last` that of the last one, and `lddt` that of the Cα.
+        `fape` is the mean over the blocks, `fape_last` that of the last one, both with the local part that
+        `local_weight` asks for, and `lddt` that of the Cα.
 
         Args:
             folded: what the model made of the data.
@@ -77,11 +83,12 @@ class FoldLoss:
         names = rename_symmetric(
             folded.atoms[groups].detach(), true, data.pos_true.to(folded.atoms), known, data.group_type, shapes
         )
+        weight = self._pair_weight(data, names[2].to(shapes.dtype)) if self.local_weight else None
         errors = []
         for frames in folded.trajectory:
             frames = frames[groups]
             atoms = group_atoms(frames, data.group_type, templates)
-            errors.append(fape(frames, atoms, *names, clamp=self.clamp, scale=self.scale))
+            errors.append(fape(frames, atoms, *names, weight=weight, clamp=self.clamp, scale=self.scale))
         pos, there = folded.pos[residues], folded.there[residues]
         ca, ca_known = true_ca(data)
         lddt, rated = residue_lddt(pos[:, CA].detach(), ca.to(pos), ca_known)
@@ -96,6 +103,15 @@ class FoldLoss:
             "confidence": confidence_loss(folded.confidence_logits[residues], lddt, rated),
             "lddt": (lddt * rated).sum() / rated.sum().clamp(min=1),
         }
+
+    def _pair_weight(self, data: Data, mask: Tensor) -> Tensor:
+        """Weight of each pair of groups [G, G], frame first: near atoms count `local_weight` times as much as all."""
+        place, chain = data.group_place, data.group_chain
+        near = ((place[:, None] - place).abs() <= LOCAL) & (chain[:, None] == chain)
+        atoms = mask.sum(1)
+        frames = (atoms > 0).to(atoms.dtype)
+        share = frames @ near.to(atoms.dtype) @ atoms / (frames.sum() * atoms.sum()).clamp(min=1)
+        return 1 + self.local_weight * near / share.clamp(min=torch.finfo(share.dtype).tiny)
 
 
 def true_ca(data: Data) -> tuple[Tensor, Tensor]:

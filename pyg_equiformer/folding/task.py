@@ -87,9 +87,8 @@ class FoldingTask(LoopTask):
         if c.crop is not None:
             batch = self._cropped(batch, c.crop)
         done = self.progress(self.trainer.global_step)
-        truth = max(0.0, 1 - done / c.interpolate) if c.interpolate else 0.0
         recycles = int(torch.randint(0, self.model.config.recycles + 1, ()))
-        folded = self.model(batch, self._start_frames(batch, truth), recycles=recycles)
+        folded = self.model(batch, self.start_frames(batch, self.truth(done)), recycles=recycles)
         ramp = 0.0 if done < c.violation_start else (done - c.violation_start) / max(1 - c.violation_start, 1e-9)
         parts = self.loss(folded, batch, self.model.templates, min(1.0, ramp))
         if not bool(parts["loss"].isfinite()):
@@ -107,8 +106,16 @@ class FoldingTask(LoopTask):
             proteins.append(crop(protein, size, int(torch.randint(0, left + 1, ())) if left > 0 else 0))
         return Batch.from_data_list(proteins)
 
-    def _start_frames(self, batch: Batch, truth: float) -> Frames:
-        """Start frames, on the way from the true ones in a warm-up; groups that are not known start at random."""
+    def truth(self, done: float) -> float:
+        """Share of the true frames in those that a step starts from, where `done` of the run is done."""
+        c = self.config
+        share = max(0.0, 1 - done / c.interpolate) if c.interpolate else 0.0
+        if c.mixed_starts and float(torch.rand(())) < c.mixed_starts:
+            share = max(share, float(torch.rand(())))
+        return share
+
+    def start_frames(self, batch: Batch, truth: float) -> Frames:
+        """Frames to start from, with this share of the true ones; groups that are not known start at random."""
         start = self.model.start(len(batch.group_type))
         if not truth:
             return start

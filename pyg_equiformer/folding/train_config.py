@@ -32,7 +32,10 @@ class FoldTrainConfig:
         violation_weight: of the structural violations.
         violation_start: part of the run after which they count, fully at its end.
         confidence_weight: of the confidence.
+        local_weight: of the error of groups that are near along the chain, see `FoldLoss`.
         interpolate: part of the run in which start frames move from the true ones to those of the model.
+        mixed_starts: part of the steps that begin anywhere on the way from the true frames to those of the model; a
+            model that learnt this comes nearer with every pass, so predict with `recycles`.
         seed, epochs, max_time, batch_size, accumulate, learning_rate, warmup, final_rate, beta2, weight_decay,
             gradient_clip, ema_decay, select, precision, devices, nodes, threads, workers, validations,
             checkpoint_every, loggers: see `TrainConfig`.
@@ -57,7 +60,9 @@ class FoldTrainConfig:
     violation_weight: float = 0.5
     violation_start: float = 0.5
     confidence_weight: float = 0.01
+    local_weight: float = 0.0
     interpolate: float = 0.0
+    mixed_starts: float = 0.0
     seed: int = 0
     epochs: int | None = None
     max_time: float | None = 1200.0
@@ -89,7 +94,7 @@ class FoldTrainConfig:
             self, "model", {k: list(v) if isinstance(v, tuple) else v for k, v in dict(self.model).items()}
         )
         check_loop_settings(self)
-        for name in ("violation_start", "interpolate", "identity"):
+        for name in ("violation_start", "interpolate", "mixed_starts", "identity"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)!r}")
         if self.crop is not None and self.crop < 3:
@@ -103,7 +108,8 @@ class FoldTrainConfig:
 
     def loss(self) -> FoldLoss:
         """Return the loss."""
-        return FoldLoss(self.clamp, violation_weight=self.violation_weight, confidence_weight=self.confidence_weight)
+        weights = {name: getattr(self, name) for name in ("violation_weight", "confidence_weight", "local_weight")}
+        return FoldLoss(self.clamp, **weights)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for YAML."""

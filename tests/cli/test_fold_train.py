@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(every):
     model = {"blocks": 1, "layers": 1, "irreps": "4x0e+4x1e", "num_neighbors": 4, "num_basis": 4, "recycles": 1}
     config = FoldTrainConfig(
         structures=(every,), valid=(every,), epochs=8, max_time=None, validations=2, crop=9, interpolate=0.5,
-        model=model, violation_start=0.4,
+        model=model, violation_start=0.4, mixed_starts=0.5, local_weight=2.0,
     )  # fmt: skip
     whole = train_fold(config, "whole")
     ended = StopOnInterrupt.on_train_batch_end

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from pyg_equiformer.folding import FoldLoss, Frames, fape, group_atoms, lddt, structural_violations
+from pyg_equiformer.folding import FoldLoss, Frames, fape, group_atoms, lddt, rename_symmetric, structural_violations
 from pyg_equiformer.folding.coarse_grain import residue_positions
 from pyg_equiformer.folding.confidence import BINS, confidence_loss, confidence_of, residue_lddt
 from pyg_equiformer.folding.equifold import Folded
@@ -65,6 +65,25 @@ def test_the_truth_costs_the_floor_alone_wherever_it_lies_and_unknown_groups_cou
     far = Frames(steps[0].rotation, steps[0].origin.clone())
     far.origin[2:5] += 50.0
     assert float(loss(folded(data, [far]), data, SHAPES)["fape"]) == pytest.approx(1e-3, abs=1e-9)
+
+
+def test_the_local_weight_adds_the_error_of_groups_that_are_near_along_their_chain():
+    second = samples.chain("AGS", 1)
+    second.chain = "B"
+    data = structure_data([samples.chain("GASTWGGASTWG", 0), second], SHAPES, name="p")
+    data.true_mask[5], data.known[5] = False, False
+    made = folded(data, [samples.frames(data.num_nodes, 3)])
+    apart = (data.group_place[:, None] - data.group_place).abs()
+    near = (apart <= 6) & (data.group_chain[:, None] == data.group_chain)
+    assert not near.all()
+    assert (near != (apart <= 6)).any()
+    loss = FoldLoss(clamp=None, violation_weight=0.0, local_weight=3.0)
+    everywhere = FoldLoss(clamp=None, violation_weight=0.0)(made, data, SHAPES)["fape"]
+    true = Frames(data.rotation, data.origin)
+    mask = data.known[:, None] & data.true_mask
+    names = rename_symmetric(made.atoms, true, data.pos_true, mask, data.group_type, SHAPES.positions[data.group_type])
+    local = fape(made.frames, made.atoms, *names, weight=near.double(), clamp=None)
+    assert torch.allclose(loss(made, data, SHAPES)["fape"], (everywhere + 3 * local) / 4)
 
 
 def test_violations_enter_with_their_weight_and_ramp():
