@@ -28,7 +28,7 @@ from pyg_equiformer.folding.loss import true_ca
 from pyg_equiformer.folding.predict import best_of
 from pyg_equiformer.folding.run import train_fold
 from pyg_equiformer.folding.saving import load_fold_model
-from pyg_equiformer.folding.structures import Entry, Split, place_in_residue, split_entries, training_data
+from pyg_equiformer.folding.structures import Split, place_in_residue, split_entries, training_data
 from pyg_equiformer.folding.train_config import FoldTrainConfig
 from pyg_equiformer.training.hardware import hardware
 
@@ -108,7 +108,7 @@ def backbone_scores(frames: Frames, data: Data, model: EquiFold) -> dict[str, fl
     return {"fape": float(error), "lddt": float(lddt[rated].mean())}
 
 
-def watched(split: Split) -> list[Entry]:
+def watched(split: Split) -> list[list[Data]]:
     """Held-out proteins to watch the training with."""
     return [e for e in split.valid if residues(e) <= 150][:WATCHED]
 
@@ -120,7 +120,7 @@ def held_out(split: Split, model: EquiFold) -> list[Data]:
     return [training_data(entry, model.templates) for entry in entries]
 
 
-def residues(entry: Entry) -> int:
+def residues(entry: list[Data]) -> int:
     return sum(len(chain.sequence) for chain in entry)
 
 
