@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder of the benchmark data")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for files and runs")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     name = f"periodic_{options.element}_seed{options.seed}_stress{options.stress_weight:g}_{options.max_time}"
     folder, sets = options.runs / name, _sets(options)
     files = {part: _written(options.runs / f"{options.element}_{part}.xyz", found) for part, found in sets.items()}

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
         EquiformerConfig,
         PropertyModel,
     )
-    from .neighbors import bonded_graph, knn_graph, n_hop_adjacency, periodic_radius_graph, radius_graph
+    from .neighbors import (
+        bonded_graph,
+        knn_graph,
+        n_hop_adjacency,
+        periodic_edges,
+        periodic_radius_graph,
+        periodic_vectors,
+        radius_graph,
+    )
 
 __version__ = "0.1.0"
 
@@ -40,7 +48,9 @@ _HOMES = {
     "load_model": "checkpoints",
     "load_official": "checkpoints",
     "n_hop_adjacency": "neighbors",
+    "periodic_edges": "neighbors",
     "periodic_radius_graph": "neighbors",
+    "periodic_vectors": "neighbors",
     "radius_graph": "neighbors",
     "save_model": "checkpoints",
     "to_official_state_dict": "checkpoints",
@@ -63,7 +73,9 @@ __all__ = [
     "load_model",
     "load_official",
     "n_hop_adjacency",
+    "periodic_edges",
     "periodic_radius_graph",
+    "periodic_vectors",
     "radius_graph",
     "save_model",
     "to_official_state_dict",

@@ -70,24 +70,12 @@ class RadiusGraph(BaseTransform):
             edge_index = radius_graph(pos, self.r, batch, self.max_num_neighbors)
             shift = pos.new_zeros(edge_index.shape[1], 3)
         else:
-            edge_index, shift = self._periodic_edges(pos, batch, *periodic)
+            edge_index, shift = periodic_radius_graph(pos, self.r, *periodic, self.max_num_neighbors, batch)
         data[keys.RADIUS_EDGE_INDEX] = edge_index
         if periodic is not None:
             data[keys.RADIUS_EDGE_SHIFT] = shift
         data[keys.RADIUS_CUTOFF] = torch.full((num_graphs,), self.r, dtype=torch.float64, device=pos.device)
         return data
-
-    def _periodic_edges(self, pos: Tensor, batch: Tensor | None, cell: Tensor, pbc: Tensor) -> tuple[Tensor, Tensor]:
-        edges, shifts = [], []
-        for graph in range(cell.shape[0]):
-            members = torch.ones_like(pos[:, 0], dtype=torch.bool) if batch is None else batch == graph
-            atoms = members.nonzero().squeeze(1)
-            found = periodic_radius_graph(pos[atoms], self.r, cell[graph], pbc[graph], self.max_num_neighbors)
-            edges.append(atoms[found[0]])
-            shifts.append(found[1])
-        edge_index, shift = torch.cat(edges, dim=1), torch.cat(shifts)
-        order = edge_index[1].argsort(stable=True)
-        return edge_index[:, order], shift[order]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(r={self.r}, max_num_neighbors={self.max_num_neighbors})"
