@@ -36,10 +36,10 @@ class EnergyForces(CompilesParts):
             under tension).
 
     Shapes:
-        as in `Equiformer`, and cell [B, 3, 3] in Å for the stress, if not a field of the data → {"energy": [B] in
+        as in `Equiformer`; the stress needs cell [B, 3, 3] in Å → {"energy": [B] in
         eV, "forces": [N, 3] in eV/Å, "stress": [B, 3, 3] in eV/Å³}. The energy is float64 where reference energies
         are added: totals of thousands of eV have no room for meV in float32. The stress is NaN where a cell has no
-        volume. With `return_features=True` also "features" and "edges", see `Features`.
+        volume (molecules, slabs without a third vector). With `return_features=True` also "features" and "edges", see `Features`.
 
     Raises:
         ValueError: if the model's output is not one graph scalar, an element has no atomic energy, or the stress is
@@ -92,10 +92,12 @@ class EnergyForces(CompilesParts):
         node_position: Tensor | None = None,
         node_attr: Tensor | None = None,
         cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> dict[str, Any]:
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        extras |= {"pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config, cell, **extras)
         keep_graph = torch.is_grad_enabled()
         if torch.is_inference_mode_enabled():
@@ -107,8 +109,10 @@ class EnergyForces(CompilesParts):
         cells = check_cells(inputs) if self.stress else None
         compiles = self.model.compile_blocks and not return_features and not torch.compiler.is_compiling()
         with torch.inference_mode(False):
+            # Neighbours are found before the strain, which their shifts follow.
+            inputs = prepare_edges(inputs, self.model.config, for_compiler=self.model.compile_blocks)
             if compiles:
-                inputs, features = prepare_edges(inputs, self.model.config, for_compiler=True), None
+                features = None
                 products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
                 energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
             else:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..neighbors import radius_graph
 from .energy_forces import EnergyForces
 from .inputs import collect_inputs
+from .prepare import find_neighbors
 from .properties import PropertyModel
 
 Member = EnergyForces | PropertyModel
@@ -76,11 +76,12 @@ class Ensemble(nn.Module):
         node_position: Tensor | None = None,
         node_attr: Tensor | None = None,
         cell: Tensor | None = None,
+        pbc: Tensor | None = None,
     ) -> dict[str, Tensor]:
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        extras |= {"pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, cell, **extras)
-        if inputs.edge_index is None:
-            inputs = inputs._replace(edge_index=radius_graph(inputs.pos, self.config.cutoff, inputs.batch))
+        inputs = find_neighbors(inputs, self.config.cutoff)
         outputs = [model(inputs) for model in self.models]
         values: dict[str, Tensor] = {}
         for name in outputs[0]:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ..conv import EdgeDegreeEmbedding, EquiformerConv
 from ..kernels import EngineKind, check_engine, recompute_with, segment_sum
-from ..neighbors import radius_graph
 from ..nn import Couplings, EquivariantDropout, EquivariantNorm
 from ..o3 import Blocks
 from .atom_embedding import AtomEmbedding
@@ -20,7 +19,7 @@ from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
 from .node_inputs import NodeInputs
 from .precision import PrecisionKind, check_precision, products_in, weight_dtype
-from .prepare import prepare_edges
+from .prepare import find_neighbors, prepare_edges
 from .presets import preset_config
 from .reversible import reversible_blocks
 
@@ -54,8 +53,10 @@ class Equiformer(CompilesParts):
           passed here.
         - edge_attr [E, config.edge_dim]: extra features of those edges.
         - edge_type [E]: their types below `config.num_edge_types`; stored by `BondGraph` too.
-        - edge_shift [E, 3] in Å: shift of the source's periodic image. Periodic data needs the edges and shifts
-          that `RadiusGraph` stores, or both as arguments.
+        - cell [B, 3, 3] in Å (rows are the vectors) and pbc [B, 3] (along which the structure repeats), or fields of
+          the data: of periodic structures, whose images are neighbours too. The output can be differentiated by the
+          cell.
+        - edge_shift [E, 3] in Å: shift of the source's periodic image, needed with `edge_index` of periodic structures.
         - node_position [N]: place of each node in its sequence, below `config.num_positions`; or `data.node_position`.
         - node_attr [N, config.irreps_node.dim]: equivariant inputs of the nodes; or `data.node_attr`.
         - node_embedding: added to the first features of the atoms, one tensor [N, 2l+1, C] per type of
@@ -64,7 +65,8 @@ class Equiformer(CompilesParts):
           `Features` that the head takes, for further heads.
 
     Raises:
-        ValueError: for inputs of the wrong shape, positions that are not finite, or unknown elements.
+        ValueError: for inputs of the wrong shape, positions that are not finite, unknown elements, or cells that do
+            not fit the atoms.
 
     Example:
         >>> model = Equiformer.from_preset("small")
@@ -186,10 +188,13 @@ class Equiformer(CompilesParts):
         edge_type: Tensor | None = None,
         node_position: Tensor | None = None,
         node_attr: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> Any:
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        extras |= {"cell": cell, "pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         with products_in(self.precision, inputs.pos.device):
             return self._run(inputs, node_embedding, return_features)
@@ -255,9 +260,9 @@ class Equiformer(CompilesParts):
                 "convert one of them with .float() or .double()"
             )
         inputs = prepare_edges(inputs, c, for_compiler=self.compile_blocks)
-        edge_index, num_atoms = inputs.edge_index, inputs.pos.shape[0]
-        if edge_index is None:  # compiled by the caller, from bare positions
-            edge_index = radius_graph(inputs.pos, c.cutoff, inputs.batch)
+        inputs, num_atoms = find_neighbors(inputs, c.cutoff), inputs.pos.shape[0]  # compiled by the caller: not yet
+        edge_index = inputs.edge_index
+        assert edge_index is not None  # found above
         geometry = self.geometry.features(inputs.pos, edge_index, inputs.edge_shift)
         # The radial networks see each pair of atoms once.
         radial = geometry.radial[: edge_index.shape[1] // 2] if inputs.mirrored else geometry.radial

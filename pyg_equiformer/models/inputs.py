@@ -10,6 +10,7 @@ from ..conv import check_edge_index
 from ..kernels import NeighborTable
 from .config import EquiformerConfig
 from .input_checks import check_edge_type, check_node_attr, check_node_position
+from .periodic import check_cells_and_pbc, follow_cell
 
 
 class GraphInputs(NamedTuple):
@@ -32,6 +33,7 @@ class GraphInputs(NamedTuple):
     edge_type: Tensor | None = None
     node_position: Tensor | None = None
     node_attr: Tensor | None = None
+    pbc: Tensor | None = None
 
 
 def collect_inputs(
@@ -47,6 +49,7 @@ def collect_inputs(
     edge_type: Tensor | None = None,
     node_position: Tensor | None = None,
     node_attr: Tensor | None = None,
+    pbc: Tensor | None = None,
 ) -> GraphInputs:
     """Return the inputs of `model(z, pos, batch)` or `model(data)`, checked."""
     if isinstance(z, GraphInputs):
@@ -61,6 +64,7 @@ def collect_inputs(
         # A Batch knows its number of graphs; a plain Data with a batch vector does not.
         num_graphs = getattr(data, "num_graphs", None) if batch is not None else 1
         cell = getattr(data, keys.CELL, None) if cell is None else cell
+        pbc = getattr(data, keys.PBC, None) if pbc is None else pbc
         edge_index, edge_shift, edge_type = _edges_of(data, edge_index, edge_shift, edge_type, config)
         if node_position is None and config.num_positions:
             node_position = getattr(data, keys.NODE_POSITION, None)
@@ -81,6 +85,12 @@ def collect_inputs(
     _check_edges(edge_index, edge_attr, config, pos.shape[0])
     if edge_shift is not None:
         edge_shift = _checked_shift(edge_shift, edge_index, pos)
+    if edge_index is None:
+        cell, pbc = check_cells_and_pbc(cell, pbc, num_graphs)
+    else:
+        _check_edges_of_cell(edge_shift, pbc, config)
+        if edge_shift is not None and cell is not None and cell.requires_grad and not edge_shift.requires_grad:
+            edge_shift = follow_cell(edge_shift, edge_index, cell.reshape(-1, 3, 3), batch.long())
     edge_type = check_edge_type(edge_type, edge_index, config.num_edge_types)
     node_position = check_node_position(node_position, pos.shape[0], config.num_positions)
     check_node_attr(node_attr, pos.shape[0], config.irreps_node)
@@ -96,6 +106,7 @@ def collect_inputs(
         edge_type=edge_type,
         node_position=node_position,
         node_attr=node_attr,
+        pbc=pbc,
     )
 
 
@@ -128,14 +139,16 @@ def _edges_of(
         _check_stored_cutoff(data, config.cutoff)
         edge_index = within
         edge_shift = getattr(data, keys.RADIUS_EDGE_SHIFT, None) if edge_shift is None else edge_shift
-    if edge_shift is None and not torch.compiler.is_compiling():
-        pbc = getattr(data, keys.PBC, None)
-        if isinstance(pbc, Tensor) and bool(pbc.any()):
-            raise ValueError(
-                f"periodic data needs stored neighbours: apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to "
-                "each structure, or pass edge_index with edge_shift"
-            )
     return edge_index, edge_shift, edge_type
+
+
+def _check_edges_of_cell(edge_shift: Tensor | None, pbc: Tensor | None, config: EquiformerConfig) -> None:
+    """Raise a ValueError for edges of a periodic structure that do not tell which image they lead to."""
+    if edge_shift is None and not torch.compiler.is_compiling() and pbc is not None and bool(pbc.any()):
+        raise ValueError(
+            "edges of a periodic structure need edge_shift [E, 3], the shift of each source's image in Å: pass it, pass "
+            f"no edges, or apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to each structure"
+        )
 
 
 def _check_stored_cutoff(data: Any, cutoff: float) -> None:

@@ -8,6 +8,7 @@ from ..neighbors import mirror_order, radius_graph
 from .config import EquiformerConfig
 from .geometry import check_positions
 from .inputs import GraphInputs
+from .periodic import periodic_neighbors
 
 
 def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: bool = False) -> GraphInputs:
@@ -21,14 +22,14 @@ def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: b
         for_compiler: tell empty places in the table even if there are none, so that compiled code meets one case.
 
     Raises:
-        ValueError: for positions that are not finite.
+        ValueError: for positions that are not finite, or cells and atoms that do not fit together.
     """
     if inputs.prepared or torch.compiler.is_compiling():
         return inputs
     check_positions(inputs.pos)
-    edge_index, num_atoms = inputs.edge_index, inputs.pos.shape[0]
-    if edge_index is None:
-        edge_index = radius_graph(inputs.pos, config.cutoff, inputs.batch)
+    inputs, num_atoms = find_neighbors(inputs, config.cutoff), inputs.pos.shape[0]
+    edge_index = inputs.edge_index
+    assert edge_index is not None  # found above
     mirrored, edge_type = False, inputs.edge_type
     if inputs.edge_attr is None and inputs.edge_shift is None:
         order = mirror_order(edge_index, num_atoms)
@@ -37,6 +38,17 @@ def prepare_edges(inputs: GraphInputs, config: EquiformerConfig, for_compiler: b
             edge_type = None if edge_type is None else edge_type.index_select(0, order)
     table = neighbor_table(edge_index[1], num_atoms, masked=for_compiler)
     return inputs._replace(edge_index=edge_index, edge_type=edge_type, table=table, mirrored=mirrored, prepared=True)
+
+
+def find_neighbors(inputs: GraphInputs, cutoff: float) -> GraphInputs:
+    """Return inputs with the edges that were given, or else all pairs nearer than the cutoff, through images too."""
+    if inputs.edge_index is not None:
+        return inputs
+    cell, pbc = inputs.cell, inputs.pbc
+    if cell is None or pbc is None or not bool(pbc.any()):
+        return inputs._replace(edge_index=radius_graph(inputs.pos, cutoff, inputs.batch))
+    edge_index, shift = periodic_neighbors(inputs.pos, cutoff, cell, pbc, inputs.batch)
+    return inputs._replace(edge_index=edge_index, edge_shift=shift)
 
 
 def _same_both_ways(edge_type: Tensor | None, order: Tensor) -> bool:

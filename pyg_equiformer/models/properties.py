@@ -106,10 +106,13 @@ class PropertyModel(nn.Module):
         edge_type: Tensor | None = None,
         node_position: Tensor | None = None,
         node_attr: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
     ) -> dict[str, Any]:
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        extras |= {"cell": cell, "pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         out = self.model(inputs, node_embedding=node_embedding, return_features=return_features)
         out, features = out if return_features else (out, None)

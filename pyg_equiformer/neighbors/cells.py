@@ -43,7 +43,7 @@ def check_lattice(cell: Tensor, pbc: Tensor) -> Lattice:
     if not isinstance(cell, Tensor) or cell.shape != (3, 3) or not cell.is_floating_point():
         raise ValueError(f"expected cell as a floating point tensor of shape [3, 3], got {_told(cell)}")
     mask = pbc.cpu()
-    rows = cell.detach().cpu().double()[mask]
+    rows = torch.tensor(cell.tolist(), dtype=torch.float64)[mask]  # numbers: torch.func knows nothing of them
     if not bool(rows.isfinite().all()):
         raise ValueError(f"expected finite cell vectors, got {cell.tolist()}")
     # The smallest singular value is the smallest height, up to a factor of √3.

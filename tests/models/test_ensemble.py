@@ -6,7 +6,7 @@ from torch_geometric.data import Batch, Data
 
 from pyg_equiformer import EnergyForces, Ensemble, PropertyModel
 from pyg_equiformer.data import RadiusGraph
-from pyg_equiformer.models import ensemble
+from pyg_equiformer.models import prepare
 
 from .conftest import tiny
 
@@ -46,9 +46,8 @@ def test_neighbours_are_found_once(molecule, monkeypatch):
         calls.append(arguments)
         return found(*arguments)
 
-    found = ensemble.radius_graph
-    for module in ("ensemble", "equiformer"):
-        monkeypatch.setattr(f"pyg_equiformer.models.{module}.radius_graph", counting)
+    found = prepare.radius_graph
+    monkeypatch.setattr("pyg_equiformer.models.prepare.radius_graph", counting)
     Ensemble(potentials())(*molecule)
     assert len(calls) == 1
 

@@ -38,15 +38,16 @@ def test_shifts_follow_the_precision_of_the_positions():
     assert tiny(num_layers=1)(data).dtype == torch.float64
 
 
-def test_periodic_data_without_stored_neighbours_is_refused():
+def test_edges_of_periodic_data_without_shifts_are_refused():
     model, data = tiny(num_layers=1), crystal()
     stored = RadiusGraph(5.0)(data)
-    with pytest.raises(ValueError, match=r"periodic data needs stored neighbours: apply .*RadiusGraph\(5.0\)"):
-        model(data)
-    with pytest.raises(ValueError, match="or pass edge_index with edge_shift"):
+    with pytest.raises(ValueError, match=r"edges of a periodic structure need edge_shift.*RadiusGraph\(5.0\)"):
         model(data, edge_index=stored.radius_edge_index)
+    del stored.radius_edge_shift
+    with pytest.raises(ValueError, match="edges of a periodic structure need edge_shift"):
+        model(stored)
     data.pbc[:] = False
-    assert model(data).shape == (1, 1)
+    assert model(data, edge_index=stored.radius_edge_index).shape == (1, 1)
 
 
 def test_shifts_that_belong_to_no_edges_are_refused():
