@@ -8,10 +8,11 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from ..kernels import NeighborTable, attention_sum, segment_sum
+from ..kernels import NeighborTable, attention_sum, neighbor_table, recompute_with, segment_sum
 from ..nn import PathLinear, RadialMLP
 from ..o3 import SCALAR, Blocks, Layout, check_irreps_sh, count, coupling_plan
 from .checks import must_show_messages
+from .chunks import Chunk, TargetChunks
 
 
 class EdgeDegreeEmbedding(MessagePassing):
@@ -94,13 +95,33 @@ class EdgeDegreeEmbedding(MessagePassing):
         edge_weight: Tensor | None = None,
         table: NeighborTable | None = None,
         mirrored: bool = False,
+        chunked: bool = False,
     ) -> Blocks:
+        """Return the embedding, see the class; `chunked`: nothing of the edges is stored for the gradients."""
+        given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
+        if not chunked or must_show_messages(self):
+            return self._embed(edge_index, given, num_nodes, table, mirrored)
+        parts = []
+        for chunk in TargetChunks(edge_index, 1, num_nodes).of(given):
+
+            def embed(edges: list[Tensor], chunk: Chunk = chunk) -> Blocks:
+                near = neighbor_table(chunk.edge_index[1], chunk.num_targets)
+                return self._embed(chunk.edge_index, edges, chunk.num_targets, near, False)
+
+            parts.append(recompute_with(self, embed, chunk.edges))
+        return [torch.cat(list(blocks)) for blocks in zip(*parts)]
+
+    def _embed(
+        self, edge_index: Tensor, edges: list[Tensor], num_nodes: int, table: NeighborTable | None, mirrored: bool
+    ) -> Blocks:
+        edge_sh, edge_attr = edges[:2]
+        edge_weight = edges[2] if len(edges) > 2 else None
         share = edge_sh.new_ones(edge_sh.shape[0], 1) if edge_weight is None else edge_weight.unsqueeze(1)
         weight = self.radial(edge_attr, self.rows)
         weight = (torch.cat([weight, weight]) if mirrored else weight) * share
         if must_show_messages(self):
             table = None
-        size = (num_nodes, num_nodes)
+        size = (None, num_nodes)  # the sources have no features
         return self.propagate(edge_index, weight=weight, edge_sh=edge_sh, share=share, table=table, size=size)
 
     def message(self, weight: Tensor, edge_sh: Tensor, share: Tensor, table: Any) -> Any:

@@ -32,6 +32,7 @@ from ..o3 import Blocks, Layout, as_irreps
 from .attention_parts import AttentionParts, MessageKind
 from .attention_weights import of_type, softmax, softmax_with_own, weighed
 from .checks import check_edges, check_features, check_kv_heads, choose_head, must_show_messages
+from .chunks import TargetChunks, attend_in_chunks, most_edges
 
 AVG_DEGREE = 15.57930850982666  # QM9 within 5 Å, as published
 
@@ -178,12 +179,14 @@ class EquiformerConv(AttentionParts):
         table: NeighborTable | None = None,
         couplings: Couplings | None = None,
         mirrored: bool = False,
+        chunked: bool = False,
         return_attention_weights: bool = False,
     ) -> Any:
         """Return the new features, see the class.
 
         `num_graphs`, `table` and `couplings` (of these edges and this table) spare a model finding them per layer.
         `mirrored`: edge k + E/2 is the reverse of edge k, and `edge_attr` [E/2, edge_dim] serves both.
+        `chunked`: nothing of the edges is stored, as with `checkpoint="tensor_product"`.
         """
         # A list holds the blocks of a model that stays in the inner layout; a tuple is a bipartite pair.
         flat = not isinstance(x, list)
@@ -205,28 +208,43 @@ class EquiformerConv(AttentionParts):
             table = neighbor_table(index, target[0].shape[0])
 
         # Compiled code chooses by itself what to store; hooks want to see every message once.
-        store = self.checkpoint == "none" or torch.compiler.is_compiling() or must_show_messages(self)
+        stored = self.checkpoint == "none" and not chunked
+        store = stored or torch.compiler.is_compiling() or must_show_messages(self)
+        forward_flow = self.flow == "source_to_target"
 
-        def attend(src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor]) -> list[Tensor]:
+        def attend(
+            src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor], part: Tensor | None = None
+        ) -> list[Tensor]:
             """Return attention weights and sums over neighbours: all that has to do with edges."""
             sh, attr = edges[:2]
             share = edges[2] if len(edges) > 2 else None
-            shared = couplings if store and couplings is not None and couplings.table is table else None
-            coupled = shared or Couplings(sh, table)
+            index, near, ends = edge_index, table, size
+            if part is not None:  # a chunk of the targets, with its own edges
+                few = dst[0].shape[0]
+                index, near = part, neighbor_table(part[int(forward_flow)], few)
+                ends = (src[0].shape[0], few) if forward_flow else (few, src[0].shape[0])
+            shared = couplings if store and couplings is not None and couplings.table is near else None
+            coupled = shared or Couplings(sh, near)
             alpha, value = self.edge_updater(
-                edge_index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=attr, edge_weight=share,
-                size=size,
+                index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=attr, edge_weight=share,
+                size=ends,
             )  # fmt: skip
             alpha, own = alpha if self.lin_self is not None else (alpha, None)
             out = self.propagate(
-                edge_index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=table, size=size
+                index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=near, size=ends
             )
             return [alpha, *out] if own is None else [alpha, *self._with_own(out, target, own)]
 
         given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
         groups = self.lin_src.blocks(source), self.lin_dst.blocks(target), target, given
         skip = ("lin_src", "lin_dst", "lin_out", "head_gate", "linear_attention")
-        alpha, *blocks = attend(*groups) if store else recompute_with(self, attend, *groups, skip=skip)
+        if store:
+            alpha, *blocks = attend(*groups)
+        elif type(edge_index) is Tensor and edge_index.shape[1] > most_edges(edge_index.device):
+            chunks = TargetChunks(edge_index, int(forward_flow), target[0].shape[0])
+            alpha, *blocks = attend_in_chunks(self, attend, chunks, groups, skip)
+        else:
+            alpha, *blocks = recompute_with(self, attend, *groups, skip=skip)
         if self.head_gate is not None:
             blocks = self.head_gate(blocks, target)
         mapped = self.lin_out.blocks(blocks)

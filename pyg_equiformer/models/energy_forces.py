@@ -17,6 +17,9 @@ from .prepare import prepare_edges, tell_sizes
 from .references import atomic_references, check_references
 from .stress import check_cells, no_strain, stress_from_strain, with_strain
 
+#: Edges from which energies and forces that are not to be differentiated are computed in chunks of edges.
+CHUNKED_FROM = 2**17
+
 
 class EnergyForces(CompilesParts):
     r"""Energy, forces as its exact negative gradient, and on request stress as its derivative by the strain.
@@ -116,6 +119,9 @@ class EnergyForces(CompilesParts):
                 products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
                 energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
             else:
+                if not keep_graph and not return_features and not self.config.reversible:
+                    assert inputs.edge_index is not None  # found above
+                    inputs = inputs._replace(chunked=inputs.edge_index.shape[1] > CHUNKED_FROM)
                 energy, gradients, features = self._by_autograd(inputs, node_embedding, return_features, keep_graph)
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
@@ -140,7 +146,12 @@ class EnergyForces(CompilesParts):
             if self.stress:
                 variables.append(no_strain(inputs).requires_grad_())
                 varied = with_strain(varied, variables[1])
-            out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
+            if inputs.chunked:  # weights without gradients: what is computed again is the gradient by positions alone
+                weights = {name: p.detach() for name, p in self.model.named_parameters()}
+                given = {"node_embedding": node_embedding}
+                out = torch.func.functional_call(self.model, weights, (varied,), given)
+            else:
+                out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
             out, features = out if return_features else (out, None)
             energy = self.energy_scale * out.squeeze(1)
             return energy, torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph), features

@@ -280,6 +280,8 @@ class Equiformer(CompilesParts):
             "table": inputs.table,
             "mirrored": inputs.mirrored,
         }
+        if inputs.chunked:
+            edges["chunked"] = True
         x = self.embed(inputs.z)
         if self.node_inputs is not None:
             x = self.node_inputs(x, inputs.node_position, inputs.node_attr)

@@ -16,7 +16,7 @@ from .periodic import check_cells_and_pbc, follow_cell
 class GraphInputs(NamedTuple):
     """Inputs of a model: see `Equiformer`, which takes them in place of z too, then without checks.
 
-    `table`, `mirrored` and `prepared` are filled by `prepare_edges`.
+    `table`, `mirrored` and `prepared` are filled by `prepare_edges`; `chunked` asks to store nothing of the edges.
     """
 
     z: Tensor
@@ -34,6 +34,7 @@ class GraphInputs(NamedTuple):
     node_position: Tensor | None = None
     node_attr: Tensor | None = None
     pbc: Tensor | None = None
+    chunked: bool = False
 
 
 def collect_inputs(
