@@ -28,7 +28,8 @@ class EnergyForces(CompilesParts):
         \qquad \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
 
     Forces and stress are differentiable once more while gradients are enabled, so that a loss on them trains the
-    network; under `torch.no_grad()` or `torch.inference_mode()` they cost no graph.
+    network; under `torch.no_grad()` or `torch.inference_mode()` they cost no graph, and those of large structures
+    (from 131,072 edges) are computed in chunks of edges, so that 100,000 atoms fit into the memory of a desktop.
 
     Args:
         model: an `Equiformer` with one graph scalar.
@@ -42,7 +43,8 @@ class EnergyForces(CompilesParts):
         as in `Equiformer`; the stress needs cell [B, 3, 3] in Å → {"energy": [B] in
         eV, "forces": [N, 3] in eV/Å, "stress": [B, 3, 3] in eV/Å³}. The energy is float64 where reference energies
         are added: totals of thousands of eV have no room for meV in float32. The stress is NaN where a cell has no
-        volume (molecules, slabs without a third vector). With `return_features=True` also "features" and "edges", see `Features`.
+        volume (molecules, slabs without a third vector). With `return_features=True` also "features" and "edges", see
+        `Features`.
 
     Raises:
         ValueError: if the model's output is not one graph scalar, an element has no atomic energy, or the stress is

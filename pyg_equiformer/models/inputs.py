@@ -147,8 +147,8 @@ def _check_edges_of_cell(edge_shift: Tensor | None, pbc: Tensor | None, config: 
     """Raise a ValueError for edges of a periodic structure that do not tell which image they lead to."""
     if edge_shift is None and not torch.compiler.is_compiling() and pbc is not None and bool(pbc.any()):
         raise ValueError(
-            "edges of a periodic structure need edge_shift [E, 3], the shift of each source's image in Å: pass it, pass "
-            f"no edges, or apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to each structure"
+            "edges of a periodic structure need edge_shift [E, 3], the shift of each source's image in Å: pass it, "
+            f"pass no edges, or apply pyg_equiformer.data.RadiusGraph({config.cutoff}) to each structure"
         )
 
 

@@ -41,8 +41,8 @@ def check_cells_and_pbc(
         return cell, pbc
     if pbc is None and cell is not None and bool((cell.detach() != 0).any()):
         raise ValueError(
-            f"a cell was given but no pbc: give pbc, a bool tensor {[num_graphs, 3]} that says along which cell vectors "
-            "the structure repeats (all False for a molecule in a box), or edge_index and edge_shift"
+            f"a cell was given but no pbc: give pbc, a bool tensor {[num_graphs, 3]} that says along which cell "
+            "vectors the structure repeats (all False for a molecule in a box), or edge_index and edge_shift"
         )
     if pbc is not None and cell is None and bool(pbc.any()):
         raise ValueError(f"pbc was given but no cell: give cell, a tensor {[num_graphs, 3, 3]} in Å of row vectors")
@@ -102,7 +102,7 @@ def follow_cell(edge_shift: Tensor, edge_index: Tensor, cell: Tensor, batch: Ten
         if bool(far.any()):
             first = int(far.nonzero()[0])
             raise ValueError(
-                f"expected edge_shift to be whole multiples of the cell vectors, got {edge_shift[first].tolist()} Å for "
-                f"edge {first} and cell {cell[int(graph[first])].tolist()}"
+                f"expected edge_shift to be whole multiples of the cell vectors, got {edge_shift[first].tolist()} Å "
+                f"for edge {first} and cell {cell[int(graph[first])].tolist()}"
             )
     return image_shift(image, cell.double(), graph).to(edge_shift.dtype)
