@@ -149,6 +149,6 @@ TASKS: dict[str, Task] = {
     "3bpa": Task(one_molecule, "3bpa", "3bpa", ("valid_fraction=50",)),
     "qm9:gap": Task(qm9_gap, "qm9", "qm9:gap"),
     "qm9:g4mp2": Task(qm9_g4mp2, "qm9", "qm9_g4mp2", ("reference=elements", "model.attn_dropout=0")),
-    "mlearn:Si": Task(mlearn, "small", None, ("weight.stress=1000", "energy_per_atom=true")),
-    "mlearn:Mo": Task(mlearn, "small", None, ("weight.stress=1000", "energy_per_atom=true")),
+    "mlearn:Si": Task(mlearn, "small", None, ("energy_per_atom=true",)),
+    "mlearn:Mo": Task(mlearn, "small", None, ("energy_per_atom=true",)),
 }

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..conv.chunks import most_edges
 from ..kernels import segment_sum
 from ..o3 import Blocks
 from .compiled import CompilesParts
@@ -17,9 +18,6 @@ from .prepare import prepare_edges, tell_sizes
 from .references import atomic_references, check_references
 from .stress import check_cells, no_strain, stress_from_strain, with_strain
 
-#: Edges from which energies and forces that are not to be differentiated are computed in chunks of edges.
-CHUNKED_FROM = 2**17
-
 
 class EnergyForces(CompilesParts):
     r"""Energy, forces as its exact negative gradient, and on request stress as its derivative by the strain.
@@ -28,8 +26,8 @@ class EnergyForces(CompilesParts):
         \qquad \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
 
     Forces and stress are differentiable once more while gradients are enabled, so that a loss on them trains the
-    network; under `torch.no_grad()` or `torch.inference_mode()` they cost no graph, and those of large structures
-    (from 131,072 edges) are computed in chunks of edges, so that 100,000 atoms fit into the memory of a desktop.
+    network; under `torch.no_grad()` or `torch.inference_mode()` they cost no graph, and on large structures (on a CPU
+    from 32,768 edges) nothing of the edges is stored either: memory is that of the atoms.
 
     Args:
         model: an `Equiformer` with one graph scalar.
@@ -121,9 +119,8 @@ class EnergyForces(CompilesParts):
                 products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
                 energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
             else:
-                if not keep_graph and not return_features and not self.config.reversible:
-                    assert inputs.edge_index is not None  # found above
-                    inputs = inputs._replace(chunked=inputs.edge_index.shape[1] > CHUNKED_FROM)
+                if not keep_graph and not return_features:
+                    inputs = inputs._replace(chunked=self._worth_chunks(inputs))
                 energy, gradients, features = self._by_autograd(inputs, node_embedding, return_features, keep_graph)
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
@@ -137,6 +134,13 @@ class EnergyForces(CompilesParts):
             features = features if keep_graph else features.detach()
             values |= {"features": features.nodes, "edges": features.edges}
         return values
+
+    def _worth_chunks(self, inputs: GraphInputs) -> bool:
+        """Tell whether a graph is so large that nothing of its edges should be stored for forces."""
+        if inputs.edge_index is None or torch.compiler.is_compiling() or self.config.reversible:
+            return False
+        # From two chunks on it costs nothing: what is computed again fits into the cache.
+        return inputs.edge_index.shape[1] > 2 * most_edges(inputs.pos.device)
 
     def _by_autograd(
         self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, keep_graph: bool

@@ -46,8 +46,8 @@ class TrainConfig:
         scale: unit of the network's output and of the losses: `"forces"` (root mean square of the force components),
             `"spread"` (standard deviation of the labels without the reference), `"none"` (eV, or the label's own
             unit); `"auto"`: forces where there are any, else the spread.
-        weight: weight of each target in the loss, by name. Default 1, for forces 100. Stresses in eV/Å³ are small
-            numbers beside forces: weights of 500 or 1000 make them count.
+        weight: weight of each target in the loss, by name. Default 1, for forces 100, for the stress 1000, as
+            stresses in eV/Å³ are small numbers beside forces.
         loss: error of each target, by name: `"l1"`, `"mse"` or `"norm"`, see `losses.target_error`. Default: `"l1"`
             for scalars, `"norm"` for vectors and the stress.
         energy_per_atom: whether the loss divides energy errors by the number of atoms, for sets of mixed sizes.

@@ -12,6 +12,9 @@ from ..data.structure_sets import Target
 
 LossKind = Literal["l1", "mse", "norm"]
 
+#: Weights where nobody gives others. Stresses in eV/Å³ are small numbers beside forces in eV/Å.
+WEIGHTS = {keys.FORCES: 100.0, keys.STRESS: 1000.0}
+
 
 def target_error(predicted: Tensor, target: Tensor, kind: LossKind = "l1") -> Tensor:
     r"""Error of each structure or atom.
@@ -114,7 +117,7 @@ def loss_terms(
         LossTerm(
             target=t,
             kind=loss.get(t.name, "l1" if t.kind.endswith("scalar") else "norm"),
-            weight=float(weight.get(t.name, 100.0 if t.name == keys.FORCES else 1.0)),
+            weight=float(weight.get(t.name, WEIGHTS.get(t.name, 1.0))),
             scale=float(scales[t.name]),
             per_atom=energy_per_atom and t.name == keys.ENERGY,
         )

@@ -83,7 +83,7 @@ def test_small_differences_of_large_energies_are_not_rounded():
 
 def test_defaults_are_l1_for_scalars_norms_for_the_rest_and_100_for_forces():
     found = {t.target.name: (t.kind, t.weight) for t in terms(ENERGY, FORCES, STRESS)}
-    assert found == {"energy": ("l1", 1.0), "forces": ("norm", 100.0), "stress": ("norm", 1.0)}
+    assert found == {"energy": ("l1", 1.0), "forces": ("norm", 100.0), "stress": ("norm", 1000.0)}
     given = {
         t.target.name: (t.kind, t.weight) for t in terms(ENERGY, FORCES, weight={"forces": 3}, loss={"energy": "mse"})
     }
