@@ -7,6 +7,7 @@ from typing import Any
 
 from folding_tables import cost_table, draw_folding, folding_table, overfit_text, round_trip_table
 from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
+from periodic_tables import large_box_table, periodic_table
 from tasks import TASKS
 
 from pyg_equiformer.training.published import published
@@ -43,6 +44,8 @@ def main() -> None:
         ("folding round trip", round_trip_table([r for r in results_of_all if "round_trip" in r])),
         ("folding overfit", overfit_text(overfit)),
         ("folding cost", cost_table(cost)),
+        ("periodic", periodic_table([r for r in results_of_all if "periodic" in r])),
+        ("large boxes", large_box_table([r for r in results_of_all if "large_box" in r])),
     ):
         text = re.sub(
             f"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL

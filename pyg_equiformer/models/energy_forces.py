@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..conv.chunks import most_edges
 from ..kernels import segment_sum
 from ..o3 import Blocks
 from .compiled import CompilesParts
@@ -14,7 +13,7 @@ from .equiformer import Equiformer
 from .features import Features
 from .inputs import GraphInputs, collect_inputs
 from .precision import products_in
-from .prepare import prepare_edges, tell_sizes
+from .prepare import prepare_edges, tell_sizes, worth_chunks
 from .references import atomic_references, check_references
 from .stress import check_cells, no_strain, stress_from_strain, with_strain
 
@@ -119,8 +118,8 @@ class EnergyForces(CompilesParts):
                 products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
                 energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
             else:
-                if not keep_graph and not return_features:
-                    inputs = inputs._replace(chunked=self._worth_chunks(inputs))
+                if not keep_graph and not return_features and not self.config.reversible:
+                    inputs = inputs._replace(chunked=worth_chunks(inputs))
                 energy, gradients, features = self._by_autograd(inputs, node_embedding, return_features, keep_graph)
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
@@ -134,13 +133,6 @@ class EnergyForces(CompilesParts):
             features = features if keep_graph else features.detach()
             values |= {"features": features.nodes, "edges": features.edges}
         return values
-
-    def _worth_chunks(self, inputs: GraphInputs) -> bool:
-        """Tell whether a graph is so large that nothing of its edges should be stored for forces."""
-        if inputs.edge_index is None or torch.compiler.is_compiling() or self.config.reversible:
-            return False
-        # From two chunks on it costs nothing: what is computed again fits into the cache.
-        return inputs.edge_index.shape[1] > 2 * most_edges(inputs.pos.device)
 
     def _by_autograd(
         self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, keep_graph: bool

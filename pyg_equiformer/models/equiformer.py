@@ -19,7 +19,7 @@ from .heads import AttentionHead, ScalarHead, VectorHead, squeeze_single
 from .inputs import GraphInputs, collect_inputs
 from .node_inputs import NodeInputs
 from .precision import PrecisionKind, check_precision, products_in, weight_dtype
-from .prepare import find_neighbors, prepare_edges
+from .prepare import find_neighbors, prepare_edges, worth_chunks
 from .presets import preset_config
 from .reversible import reversible_blocks
 
@@ -280,7 +280,7 @@ class Equiformer(CompilesParts):
             "table": inputs.table,
             "mirrored": inputs.mirrored,
         }
-        if inputs.chunked:
+        if inputs.chunked or (not torch.is_grad_enabled() and not self.compile_blocks and worth_chunks(inputs)):
             edges["chunked"] = True
         x = self.embed(inputs.z)
         if self.node_inputs is not None:

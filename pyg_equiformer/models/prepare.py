@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..conv.chunks import most_edges
 from ..kernels import neighbor_table
 from ..neighbors import mirror_order, radius_graph
 from .config import EquiformerConfig
@@ -49,6 +50,14 @@ def find_neighbors(inputs: GraphInputs, cutoff: float) -> GraphInputs:
         return inputs._replace(edge_index=radius_graph(inputs.pos, cutoff, inputs.batch))
     edge_index, shift = periodic_neighbors(inputs.pos, cutoff, cell, pbc, inputs.batch)
     return inputs._replace(edge_index=edge_index, edge_shift=shift)
+
+
+def worth_chunks(inputs: GraphInputs) -> bool:
+    """Tell whether a graph is so large that its edges should be looked at in chunks, and nothing of them stored."""
+    if inputs.edge_index is None or torch.compiler.is_compiling():
+        return False
+    # From two chunks on it costs nothing: what is computed again fits into the cache.
+    return inputs.edge_index.shape[1] > 2 * most_edges(inputs.pos.device)
 
 
 def _same_both_ways(edge_type: Tensor | None, order: Tensor) -> bool:

@@ -81,6 +81,18 @@ def test_a_loss_on_forces_and_stress_has_the_same_weight_gradients_with_recomput
         assert torch.allclose(got, want, atol=1e-9, rtol=1e-8)
 
 
+@pytest.mark.parametrize("settings", [{}, {"reversible": True}], ids=str)
+def test_energies_without_gradients_are_the_same_in_chunks(settings, in_chunks):
+    model = tiny(cutoff=3.5, elements=(8, 11, 17), num_layers=3, **settings)
+    data = Batch.from_data_list([crystal(), crystal(repeat=2)])
+    want = model(data)
+    assert in_chunks == []
+    with torch.no_grad():
+        got = model(data)
+    assert len(in_chunks) == 3
+    assert torch.allclose(got, want, atol=1e-11)
+
+
 def test_models_stay_as_they_were_after_chunks(in_chunks):
     model, data = EnergyForces(tiny(cutoff=3.5, elements=(8, 11, 17))), crystal(repeat=2)
     with torch.no_grad():

@@ -1,0 +1,41 @@
+"""Tables of periodic structures: errors on silicon and molybdenum, and the cost of large boxes."""
+
+from typing import Any
+
+#: Errors to show, and what they are called.
+ERRORS = {"energy_mae_per_atom": "energy", "forces_mae": "forces", "stress_mae": "stress"}
+
+
+def periodic_table(found: list[dict[str, Any]]) -> str:
+    """Return the errors of each run of `periodic.py`, beside those of the mean of the training structures."""
+    lines = ["| data | predictor | " + " | ".join(f"{n} MAE" for n in ERRORS.values()) + " | time | where |"]
+    lines.append("|---" * (4 + len(ERRORS)) + "|")
+    for element in sorted({r["periodic"] for r in found}, reverse=True):
+        runs = [r for r in found if r["periodic"] == element]
+        lines.append(f"| {element} | mean of the training structures | {_cells(runs[0]['trivial'])} | | |")
+        for r in sorted(runs, key=lambda r: (-r["stress_weight"], r["seed"])):
+            run = r["run"]
+            name = f"`small`, stress weighed by {r['stress_weight']:g}, seed {r['seed']}"
+            time = f"{run['wall_time']['value'] / 60:.0f} min, {run['steps']:,} steps"
+            where = f"{r['hardware']['processor']}, {run['threads']} thread{'s' * (run['threads'] > 1)}"
+            lines.append(f"| {element} | {name} | {_cells(r['test'])} | {time} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(errors: dict[str, Any]) -> str:
+    return " | ".join(f"{errors[name]['value']:.3g} {errors[name]['unit']}" for name in ERRORS)
+
+
+def large_box_table(found: list[dict[str, Any]]) -> str:
+    """Return time and memory of each box of `large_box.py`."""
+    lines = [
+        "| computed | atoms | edges | time | peak memory | of it for each atom | where |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in sorted(found, key=lambda r: r["stress"]):
+        where = f"{r['hardware']['processor']}, {r['threads']} thread{'s' * (r['threads'] > 1)}"
+        what = "energy, forces and stress" if r["stress"] else "energy and forces"
+        for row in r["large_box"]:
+            cells = f"{row['atoms']:,} | {row['edges']:,} | {row['seconds']:.0f} s | {row['peak_bytes'] / 1e9:.2g} GB"
+            lines.append(f"| {what} | {cells} | {row['per_atom_bytes'] / 1e3:.0f} kB | {where} |")
+    return "\n".join(lines) + "\n"
