@@ -8,7 +8,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
 from pyg_equiformer import keys
-from pyg_equiformer.neighbors import periodic_radius_graph, radius_graph
+from pyg_equiformer.neighbors import check_apart, periodic_radius_graph, radius_graph
 from pyg_equiformer.neighbors.inputs import check_cutoff, check_max_num_neighbors
 
 
@@ -37,7 +37,8 @@ class RadiusGraph(BaseTransform):
 
     Raises:
         ValueError: if `r` or `max_num_neighbors` is out of range; when applied, if the data has no valid
-            positions or neighbours chosen by another transform, or cell and pbc do not fit together.
+            positions or neighbours chosen by another transform, cell and pbc do not fit together, or
+            an atom of a periodic structure is there twice.
 
     Example:
         >>> from torch_geometric.data import Batch, Data
@@ -71,6 +72,7 @@ class RadiusGraph(BaseTransform):
             shift = pos.new_zeros(edge_index.shape[1], 3)
         else:
             edge_index, shift = periodic_radius_graph(pos, self.r, *periodic, self.max_num_neighbors, batch)
+            check_apart(pos, edge_index, shift)
         data[keys.RADIUS_EDGE_INDEX] = edge_index
         if periodic is not None:
             data[keys.RADIUS_EDGE_SHIFT] = shift

@@ -3,10 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..neighbors import image_shift, periodic_edges
-
-#: Atoms nearer than this, in Å, are one and the same, twice in the structure.
-SAME_PLACE = 1e-3
+from ..neighbors import check_apart, image_shift, periodic_edges
 
 
 def check_cells_and_pbc(
@@ -64,21 +61,8 @@ def periodic_neighbors(pos: Tensor, cutoff: float, cell: Tensor, pbc: Tensor, ba
     edge_index, image = periodic_edges(pos, cutoff, cell, pbc, batch)
     known = torch.where(pbc.unsqueeze(2), cell, 0.0).double()  # vectors along which nothing repeats may be anything
     shift = image_shift(image, known, batch.index_select(0, edge_index[1])).to(pos.dtype)
-    _check_apart(pos, edge_index, shift, image)
+    check_apart(pos, edge_index, shift)
     return edge_index, shift
-
-
-@torch.no_grad()
-def _check_apart(pos: Tensor, edge_index: Tensor, shift: Tensor, image: Tensor) -> None:
-    vec = pos.index_select(0, edge_index[0]) - pos.index_select(0, edge_index[1]) + shift
-    close = vec.square().sum(1) < SAME_PLACE**2
-    if bool(close.any()):
-        first = int(close.nonzero()[0])
-        (j, i), n = edge_index[:, first].tolist(), image[first].tolist()
-        raise ValueError(
-            f"atoms {i} and {j} (moved by {n} cell vectors) are at one place, less than {SAME_PLACE} Å apart: expected "
-            "each atom once; those on opposite faces of the cell are the same atom"
-        )
 
 
 def follow_cell(edge_shift: Tensor, edge_index: Tensor, cell: Tensor, batch: Tensor) -> Tensor:

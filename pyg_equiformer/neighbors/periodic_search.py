@@ -8,6 +8,8 @@ from torch import Tensor
 from .cells import Lattice
 from .dense import CPU_PAIRS, DEVICE_PAIRS
 
+#: Atoms nearer than this, in Å, are one and the same, twice in the structure.
+SAME_PLACE = 1e-3
 #: More pairs than this, some 20 GB, are taken for a mistake in the cutoff or the cell.
 MOST_PAIRS = 2**28
 
@@ -35,6 +37,32 @@ def check_size(num_atoms: int, r: float, boxes: list[float], repeats: tuple[bool
             f"a cutoff of {r:g} Å gives each of the {num_atoms} atoms about {each:.2g} neighbours in this cell, of "
             f"heights {', '.join(f'{b:.3g}' for b in boxes)} Å: {each * num_atoms:.2g} pairs, expected at most "
             f"{MOST_PAIRS:.2g}; choose a smaller cutoff, or check the unit of the cell"
+        )
+
+
+@torch.no_grad()
+def check_apart(pos: Tensor, edge_index: Tensor, shift: Tensor) -> None:
+    """Check that no atom of a periodic structure is there twice.
+
+    Args:
+        pos: positions [N, 3] in Å.
+        edge_index: [2, E].
+        shift: of the images of the sources [E, 3] in Å.
+
+    Raises:
+        ValueError: if two are at one place, with the first pair.
+
+    Example:
+        >>> check_apart(torch.zeros(1, 3), torch.zeros(2, 1, dtype=torch.long), torch.ones(1, 3))
+    """
+    vec = pos.index_select(0, edge_index[0]) - pos.index_select(0, edge_index[1]) + shift
+    close = vec.square().sum(1) < SAME_PLACE**2
+    if bool(close.any()):
+        first = int(close.nonzero()[0])
+        (j, i), moved = edge_index[:, first].tolist(), [round(s, 4) for s in shift[first].tolist()]
+        raise ValueError(
+            f"atoms {i} and {j} (moved by {moved} Å) are at one place, less than {SAME_PLACE} Å apart: expected each "
+            "atom once; those on opposite faces of the cell are the same atom"
         )
 
 

@@ -142,15 +142,16 @@ class StructureDataModule(LoopData):
                 "not follow; expected 'none'"
             )
         train = self._checked(train, "the training set")
-        self.train = self._with_neighbors(train)
+        self.train = self._with_neighbors(train, "the training set")
         # Where edges are not counted for their own sake, a sample gives the average degree.
         counted = None if config.max_edges or self._keep else COUNT_EDGES
         self.statistics: Statistics = self._collect(train, counted)
         check_sizes(self.statistics.num_edges, config.max_edges)
         elements = self.statistics.elements
-        self.valid = self._with_neighbors(self._checked(valid, "the validation set", elements))
+        self.valid = self._with_neighbors(self._checked(valid, "the validation set", elements), "the validation set")
         self.tests = {
-            name: self._with_neighbors(self._checked(part, f"the {name} set", elements)) for name, part in tests.items()
+            name: self._with_neighbors(self._checked(part, f"the {name} set", elements), f"the {name} set")
+            for name, part in tests.items()
         }
         self.own_valid_batches = 0  #: validation batches of this device that count
 
@@ -166,8 +167,16 @@ class StructureDataModule(LoopData):
         check_all(part, *checks)
         return part
 
-    def _with_neighbors(self, part: Sequence[Data]) -> Sequence[Data]:
-        return [self._add_neighbors(s) for s in part] if self._keep else Mapped(part, self._add_neighbors)
+    def _with_neighbors(self, part: Sequence[Data], what: str) -> Sequence[Data]:
+        if not self._keep:
+            return Mapped(part, self._add_neighbors)
+        found = []
+        for index, structure in enumerate(part):
+            try:
+                found.append(self._add_neighbors(structure))
+            except ValueError as error:
+                raise ValueError(f"structure {index} of {what}: {error}") from None
+        return found
 
     def _collect(self, train: Sequence[Data], counted: int | None) -> Statistics:
         if counted is None:

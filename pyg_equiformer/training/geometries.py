@@ -62,7 +62,10 @@ class Geometries(Dataset):
         # Other fields would only have to collate, and need not.
         geometry = Data(**{name: structure[name] for name in GEOMETRY if structure.get(name) is not None})
         if stored_edges(geometry) is None:
-            geometry = self.add_neighbors(geometry)
+            try:
+                geometry = self.add_neighbors(geometry)
+            except ValueError as error:
+                raise ValueError(f"structure {index}: {error}") from None
         count = geometry[keys.Z].numel()
         labels = {t.name: _label(structure, t, count, f"structure {index}") for t in self.targets}
         # Arrays, because each tensor that a worker sends holds a file open.

@@ -159,3 +159,12 @@ def test_a_molecule_without_cell_fields_gets_no_shift_and_one_in_a_box_a_zero_sh
 def test_cell_and_pbc_that_do_not_fit_are_refused(fields: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RadiusGraph(2.5)(Data(pos=torch.zeros(2, 3), **fields))
+
+
+def test_a_crystal_with_an_atom_on_both_faces_of_its_cell_is_refused() -> None:
+    pos = torch.tensor([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [1.0, 1.0, 1.0]])
+    data = Data(pos=pos, cell=5 * torch.eye(3).unsqueeze(0), pbc=torch.tensor([[True, True, False]]))
+    with pytest.raises(ValueError, match=r"atoms 0 and 1 \(moved by \[0.0, -5.0, 0.0\] Å\) are at one place"):
+        RadiusGraph(4.0)(data)
+    data.pos[1] += 0.5
+    assert RadiusGraph(4.0)(data).radius_edge_index.shape[1] > 0

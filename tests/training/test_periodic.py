@@ -91,3 +91,11 @@ def test_a_committee_trains_evaluates_and_predicts_stresses(tmp_path):
         np.testing.assert_allclose(atoms.get_stress(voigt=False), out["stress"][0].detach().numpy(), atol=1e-5)
         assert np.ptp(out["stress_std"].detach().numpy()) > 0
         assert any(name.startswith("stress_std") for name in atoms.info)
+
+
+def test_a_crystal_with_an_atom_twice_is_refused_by_its_number():
+    twice = copper(3).clone()
+    twice.pos[1] = twice.pos[0] + twice.cell[0, 2]
+    sets = Structures([copper(0), twice], [copper(6)], [copper(7)], "copper", TARGETS)
+    with pytest.raises(ValueError, match=r"structure 1 of the training set: atoms 0 and 1 .* are at one place"):
+        quiet_train(sets, TrainConfig(model=TINY, epochs=1))
