@@ -29,13 +29,15 @@ def _cells(errors: dict[str, Any]) -> str:
 def large_box_table(found: list[dict[str, Any]]) -> str:
     """Return time and memory of each box of `large_box.py`."""
     lines = [
-        "| computed | atoms | edges | time | peak memory | of it for each atom | where |",
+        "| cutoff | atoms | edges | time beside other work (of the processor) | peak memory | for each atom | where |",
         "|---|---|---|---|---|---|---|",
     ]
-    for r in sorted(found, key=lambda r: r["stress"]):
+    for r in sorted(found, key=lambda r: (r["stress"], r["cutoff"])):
         where = f"{r['hardware']['processor']}, {r['threads']} thread{'s' * (r['threads'] > 1)}"
-        what = "energy, forces and stress" if r["stress"] else "energy and forces"
+        what = f"{r['cutoff']:g} Å" + ", with stress" * r["stress"]
         for row in r["large_box"]:
-            cells = f"{row['atoms']:,} | {row['edges']:,} | {row['seconds']:.0f} s | {row['peak_bytes'] / 1e9:.2g} GB"
-            lines.append(f"| {what} | {cells} | {row['per_atom_bytes'] / 1e3:.0f} kB | {where} |")
+            busy = f" ({row['processor_seconds']:.3g} s)" if "processor_seconds" in row else ""
+            cells = f"{row['atoms']:,} | {row['edges']:,} | {row['seconds']:.0f} s{busy}"
+            memory = f"{row['peak_bytes'] / 1e9:.2g} GB | {row['per_atom_bytes'] / 1e3:.0f} kB"
+            lines.append(f"| {what} | {cells} | {memory} | {where} |")
     return "\n".join(lines) + "\n"
