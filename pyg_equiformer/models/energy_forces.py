@@ -1,7 +1,7 @@
 """Energies, forces and stress from a network that gives energies."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,15 @@ from .inputs import GraphInputs, collect_inputs
 from .precision import products_in
 from .prepare import prepare_edges, tell_sizes, worth_chunks
 from .references import atomic_references, check_references
+from .shares import equal_shares
 from .stress import check_cells, no_strain, stress_from_strain, with_strain
+
+
+class Wanted(NamedTuple):
+    """What a call is asked for beside energy and forces."""
+
+    stress: bool
+    per_atom: bool
 
 
 class EnergyForces(CompilesParts):
@@ -41,7 +49,8 @@ class EnergyForces(CompilesParts):
         eV, "forces": [N, 3] in eV/Å, "stress": [B, 3, 3] in eV/Å³}. The energy is float64 where reference energies
         are added: totals of thousands of eV have no room for meV in float32. The stress is NaN where a cell has no
         volume (molecules, slabs without a third vector). With `return_features=True` also "features" and "edges", see
-        `Features`.
+        `Features`; with `per_atom=True` also "energies" [N] in eV, what each atom adds to the energy, of which the
+        shift is shared by all atoms alike. `stress=True` or `False` at the call goes before that of the module.
 
     Raises:
         ValueError: if the model's output is not one graph scalar, an element has no atomic energy, or the stress is
@@ -97,7 +106,10 @@ class EnergyForces(CompilesParts):
         pbc: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
+        stress: bool | None = None,
+        per_atom: bool = False,
     ) -> dict[str, Any]:
+        wanted = Wanted(self.stress if stress is None else bool(stress), per_atom)
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
         extras |= {"pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.model.config, cell, **extras)
@@ -108,7 +120,7 @@ class EnergyForces(CompilesParts):
                 copies: list[Any] = [v.clone() if isinstance(v, Tensor) else v for v in inputs]
                 inputs = GraphInputs(*copies)
                 node_embedding = None if node_embedding is None else [b.clone() for b in node_embedding]
-        cells = check_cells(inputs) if self.stress else None
+        cells = check_cells(inputs) if wanted.stress else None
         compiles = self.model.compile_blocks and not return_features and not torch.compiler.is_compiling()
         with torch.inference_mode(False):
             # Neighbours are found before the strain, which their shifts follow.
@@ -116,57 +128,85 @@ class EnergyForces(CompilesParts):
             if compiles:
                 features = None
                 products_in(self.model.precision, inputs.pos.device)  # outside of the graph, which cannot set it
-                energy, *gradients = self.compiled(self._gradients)(inputs, node_embedding)
+                energy, shares, *gradients = self.compiled(self._gradients)(inputs, node_embedding, *wanted)
             else:
                 if not keep_graph and not return_features and not self.config.reversible:
                     inputs = inputs._replace(chunked=worth_chunks(inputs))
-                energy, gradients, features = self._by_autograd(inputs, node_embedding, return_features, keep_graph)
+                energy, shares, gradients, features = self._by_autograd(
+                    inputs, node_embedding, return_features, keep_graph, wanted
+                )
         energy = energy if keep_graph else energy.detach()
         reference = self.reference_energy(inputs.z, inputs.batch, energy.shape[0])
         if reference is not None:
             energy = energy.double() + reference
         values: dict[str, Any] = {"energy": energy, "forces": -gradients[0]}
-        if self.stress:
+        if wanted.stress:
             assert cells is not None  # checked above
             values["stress"] = stress_from_strain(gradients[1], cells)
+        if per_atom:
+            values["energies"] = self._with_references(shares if keep_graph else shares.detach(), inputs)
         if features is not None:
             features = features if keep_graph else features.detach()
             values |= {"features": features.nodes, "edges": features.edges}
         return values
 
     def _by_autograd(
-        self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, keep_graph: bool
-    ) -> tuple[Tensor, Sequence[Tensor], Features | None]:
-        """Return energy, gradients by positions and strain, and features."""
+        self,
+        inputs: GraphInputs,
+        node_embedding: Blocks | None,
+        return_features: bool,
+        keep_graph: bool,
+        wanted: Wanted,
+    ) -> tuple[Tensor, Any, Sequence[Tensor], Features | None]:
+        """Return energy, shares of the atoms, gradients by positions and strain, and features."""
         with torch.enable_grad():
             x = inputs.pos if inputs.pos.requires_grad and keep_graph else inputs.pos.detach().requires_grad_()
             varied, variables = inputs._replace(pos=x), [x]
-            if self.stress:
+            if wanted.stress:
                 variables.append(no_strain(inputs).requires_grad_())
                 varied = with_strain(varied, variables[1])
-            if inputs.chunked:  # weights without gradients: what is computed again is the gradient by positions alone
-                weights = {name: p.detach() for name, p in self.model.named_parameters()}
-                given = {"node_embedding": node_embedding}
-                out = torch.func.functional_call(self.model, weights, (varied,), given)
-            else:
-                out = self.model(varied, node_embedding=node_embedding, return_features=return_features)
-            out, features = out if return_features else (out, None)
-            energy = self.energy_scale * out.squeeze(1)
-            return energy, torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph), features
+            energy, shares, features = self._energy(varied, node_embedding, return_features, wanted.per_atom)
+            return energy, shares, torch.autograd.grad(energy.sum(), variables, create_graph=keep_graph), features
 
-    def _gradients(self, inputs: GraphInputs, node_embedding: Blocks | None) -> tuple[Tensor, ...]:
-        """Return energy and gradients by positions and strain, in a form that one graph can hold."""
+    def _gradients(
+        self, inputs: GraphInputs, node_embedding: Blocks | None, stress: bool, per_atom: bool
+    ) -> tuple[Any, ...]:
+        """Return energy, shares, and gradients by positions and strain, in a form that one graph can hold."""
         tell_sizes(inputs)
 
-        def total(pos: Tensor, strain: Tensor) -> tuple[Tensor, Tensor]:
+        def total(pos: Tensor, strain: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
             varied = inputs._replace(pos=pos)
-            out = self.model(with_strain(varied, strain) if self.stress else varied, node_embedding=node_embedding)
-            energy = self.energy_scale * out.squeeze(1)
-            return energy.sum(), energy
+            varied = with_strain(varied, strain) if stress else varied
+            energy, shares, _ = self._energy(varied, node_embedding, False, per_atom)
+            return energy.sum(), (energy, shares)
 
-        by = (0, 1) if self.stress else (0,)
-        gradients, energy = torch.func.grad(total, argnums=by, has_aux=True)(inputs.pos, no_strain(inputs))
-        return energy, *gradients
+        by = (0, 1) if stress else (0,)
+        gradients, (energy, shares) = torch.func.grad(total, argnums=by, has_aux=True)(inputs.pos, no_strain(inputs))
+        return energy, shares, *gradients
+
+    def _energy(
+        self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, per_atom: bool
+    ) -> tuple[Tensor, Any, Features | None]:
+        """Return the network's energies [B], what atoms add to them [N] and its features, as far as they are wanted."""
+        told = {"node_embedding": node_embedding, "return_features": return_features, "return_shares": per_atom}
+        if inputs.chunked:  # weights without gradients: what is computed again is the gradient by positions alone
+            weights = {name: p.detach() for name, p in self.model.named_parameters()}
+            out = torch.func.functional_call(self.model, weights, (inputs,), told)
+        else:
+            out = self.model(inputs, **told)
+        out, *more = out if return_features or per_atom else (out,)
+        shares = self.energy_scale * more[-1].squeeze(1) if per_atom else None
+        return self.energy_scale * out.squeeze(1), shares, more[0] if return_features else None
+
+    def _with_references(self, shares: Tensor, inputs: GraphInputs) -> Tensor:
+        """Return energies of atoms [N], shift and atomic energies included."""
+        if self.atomic_energies is None and self.energy_shift == 0:
+            return shares
+        energies = shares.double()
+        energies = energies + self.energy_shift * equal_shares(inputs.batch, inputs.num_graphs, energies)
+        if self.atomic_energies is None:
+            return energies
+        return energies + atomic_references(inputs.z, self.atomic_energies, "atomic energy")
 
     def reference_energy(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor | None:
         """Return shift and atomic energies summed per graph [B] in eV, float64; None if there are none."""

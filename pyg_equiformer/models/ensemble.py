@@ -26,10 +26,11 @@ class Ensemble(nn.Module):
 
     Shapes:
         as in the members → their outputs' means by name, and `<name>_std` of the same shape (of each component
-        of a vector).
+        of a vector). `stress` and `per_atom` at the call are those of `EnergyForces`.
 
     Raises:
-        ValueError: if there are no members, or they differ in outputs or inputs.
+        ValueError: if there are no members, or they differ in outputs or inputs, or `stress` or `per_atom` is asked
+            of members that are no `EnergyForces`.
 
     Example:
         >>> from pyg_equiformer import Equiformer
@@ -77,12 +78,19 @@ class Ensemble(nn.Module):
         node_attr: Tensor | None = None,
         cell: Tensor | None = None,
         pbc: Tensor | None = None,
+        stress: bool | None = None,
+        per_atom: bool = False,
     ) -> dict[str, Tensor]:
+        wanted: dict[str, Any] = {}
+        if stress is not None or per_atom:
+            if not isinstance(self.models[0], EnergyForces):
+                raise ValueError("stress and per_atom are for ensembles of EnergyForces, got members PropertyModel")
+            wanted = {"stress": stress, "per_atom": per_atom}
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
         extras |= {"pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, cell, **extras)
         inputs = find_neighbors(inputs, self.config.cutoff)
-        outputs = [model(inputs) for model in self.models]
+        outputs = [model(inputs, **wanted) for model in self.models]
         values: dict[str, Tensor] = {}
         for name in outputs[0]:
             each = torch.stack([out[name] for out in outputs])

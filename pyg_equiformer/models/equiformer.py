@@ -22,6 +22,7 @@ from .precision import PrecisionKind, check_precision, products_in, weight_dtype
 from .prepare import find_neighbors, prepare_edges, worth_chunks
 from .presets import preset_config
 from .reversible import reversible_blocks
+from .shares import equal_shares
 
 CheckpointKind = Literal["none", "tensor_product", "block"]
 
@@ -62,7 +63,8 @@ class Equiformer(CompilesParts):
         - node_embedding: added to the first features of the atoms, one tensor [N, 2l+1, C] per type of
           `config.irreps`, even parity first; for example from `Denoising.embed`.
         - output: by `config.output`, e.g. [B, 1] for a graph scalar; with `return_features=True` also the
-          `Features` that the head takes, for further heads.
+          `Features` that the head takes, for further heads; with `return_shares=True` also, as the last, what each
+          atom adds to the output of its graph, [N, num_outputs] or [N, num_outputs, 3].
 
     Raises:
         ValueError: for inputs of the wrong shape, positions that are not finite, unknown elements, or cells that do
@@ -192,12 +194,15 @@ class Equiformer(CompilesParts):
         pbc: Tensor | None = None,
         node_embedding: Blocks | None = None,
         return_features: bool = False,
+        return_shares: bool = False,
     ) -> Any:
+        if return_shares and not self.config.output.startswith("graph"):
+            raise ValueError(f"shares of the atoms are for outputs of graphs, got output={self.config.output!r}")
         extras: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
         extras |= {"cell": cell, "pbc": pbc}
         inputs = collect_inputs(z, pos, batch, edge_index, edge_attr, edge_shift, self.config, **extras)
         with products_in(self.precision, inputs.pos.device):
-            return self._run(inputs, node_embedding, return_features)
+            return self._run(inputs, node_embedding, return_features, return_shares)
 
     def features(
         self, z: Any, pos: Tensor | None = None, batch: Tensor | None = None, *, node_embedding: Blocks | None = None,
@@ -209,13 +214,18 @@ class Equiformer(CompilesParts):
         with products_in(self.precision, inputs.pos.device):
             return self._features(inputs, node_embedding)
 
-    def _run(self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool) -> Any:
+    def _run(
+        self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, return_shares: bool
+    ) -> Any:
         features = self._features(inputs, node_embedding)
         # Under autocast the last step keeps full precision: an energy has more digits than bf16 can hold.
         with torch.autocast(inputs.pos.device.type, enabled=False):
             graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
-            out = self._finish(self.head(features.nodes, **features.edges, **graphs), inputs)
-        return (out, features) if return_features else out
+            per_node = self.head(features.nodes, **features.edges, **graphs)
+            more = [features] if return_features else []
+            more += [self._shares(per_node, inputs)] if return_shares else []
+            out = self._finish(per_node, inputs)
+        return (out, *more) if more else out
 
     def _features(self, inputs: GraphInputs, node_embedding: Blocks | None) -> Features:
         x, edges = self.encode(inputs)
@@ -296,6 +306,14 @@ class Equiformer(CompilesParts):
         if (c.output_scale, c.output_std, c.output_mean) != (1.0, 1.0, 0.0):
             out = c.output_mean + c.output_std * (c.output_scale * out)
         return squeeze_single(out)
+
+    def _shares(self, per_node: Tensor, inputs: GraphInputs) -> Tensor:
+        """Return what each atom adds to the output of its graph; the mean is shared by all atoms of the graph."""
+        c = self.config
+        share = c.output_std * c.output_scale / c.avg_num_nodes**0.5 * per_node
+        if c.output_mean:
+            share = share + c.output_mean * equal_shares(inputs.batch, inputs.num_graphs, share)
+        return share
 
     def __repr__(self) -> str:
         c = self.config

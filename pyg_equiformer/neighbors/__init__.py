@@ -7,10 +7,12 @@ from .mirror import mirror_order
 from .periodic import PeriodicEdges, image_shift, periodic_edges, periodic_radius_graph, periodic_vectors
 from .periodic_search import check_apart
 from .radius_graph import radius_graph
+from .skin import SkinNeighbors
 
 __all__ = [
     "BondedEdges",
     "PeriodicEdges",
+    "SkinNeighbors",
     "bonded_graph",
     "check_apart",
     "image_shift",
