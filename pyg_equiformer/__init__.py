@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         periodic_vectors,
         radius_graph,
     )
+    from .simulation import EquiformerCalculator
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _HOMES = {
     "Ensemble": "models",
     "Equiformer": "models",
     "EquiformerBlock": "models",
+    "EquiformerCalculator": "simulation",
     "EquiformerConfig": "models",
     "EquiformerConv": "conv",
     "PropertyModel": "models",
@@ -55,7 +57,20 @@ _HOMES = {
     "save_model": "checkpoints",
     "to_official_state_dict": "checkpoints",
 }
-_PARTS = ("checkpoints", "conv", "data", "dense", "keys", "kernels", "models", "neighbors", "nn", "o3", "units")
+_PARTS = (
+    "checkpoints",
+    "conv",
+    "data",
+    "dense",
+    "keys",
+    "kernels",
+    "models",
+    "neighbors",
+    "nn",
+    "o3",
+    "simulation",
+    "units",
+)
 
 __all__ = [
     "Denoising",
@@ -65,6 +80,7 @@ __all__ = [
     "Ensemble",
     "Equiformer",
     "EquiformerBlock",
+    "EquiformerCalculator",
     "EquiformerConfig",
     "EquiformerConv",
     "PropertyModel",

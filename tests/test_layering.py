@@ -26,9 +26,10 @@ ALLOWED = {
 }
 ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
+ALLOWED["simulation"] = BASE | {"neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)
-ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors"}
+ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors", "simulation"}
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
 OPTIONAL |= {"biotite", "lmdb", "ase_db_backends", "tensorboard", "wandb"}

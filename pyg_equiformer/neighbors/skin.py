@@ -103,7 +103,8 @@ class SkinNeighbors:
         wide, then = self.cutoff + self.skin, pos.double().clone()  # callers move atoms in place
         if vectors is None:
             return _Built(radius_graph(pos, wide), None, then, None, repeats)
-        assert cell is not None and pbc is not None  # where there are vectors
+        assert cell is not None  # where there are vectors
+        assert pbc is not None
         edge_index, shift = periodic_radius_graph(pos, wide, cell, pbc)
         return _Built(edge_index, shift, then, vectors, repeats)
 

@@ -9,8 +9,8 @@ from .averaging import EMAWeights
 from .engine import Callback, LightningModule, TorchCheckpointIO, Trainer
 from .loop_task import LoopData, LoopTask
 from .progress import StopOnInterrupt
+from .trained_file import MODEL as MODEL
 
-MODEL = "model.pt"  #: the trained model in a run's folder
 STATE = "last.ckpt"  #: the state of the run, to go on from
 SAVE_SECONDS = 60.0  #: time between two saves of the state, unless told otherwise
 

@@ -121,5 +121,5 @@ def test_a_cell_without_pbc_and_atoms_at_nan_are_refused():
     with pytest.raises(ValueError, match="expected cell and pbc, or neither"):
         neighbors(pos, cell_of(torch.float64))
     pos[1, 0] = torch.nan
-    with pytest.raises(ValueError, match="expected finite positions.*atom 1"):
+    with pytest.raises(ValueError, match=r"expected finite positions.*atom 1"):
         neighbors(pos)
