@@ -222,7 +222,7 @@ class Equiformer(CompilesParts):
         with torch.autocast(inputs.pos.device.type, enabled=False):
             graphs = {"batch": inputs.batch, "num_graphs": inputs.num_graphs}
             per_node = self.head(features.nodes, **features.edges, **graphs)
-            more = [features] if return_features else []
+            more: list[Any] = [features] if return_features else []
             more += [self._shares(per_node, inputs)] if return_shares else []
             out = self._finish(per_node, inputs)
         return (out, *more) if more else out

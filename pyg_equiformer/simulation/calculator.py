@@ -118,26 +118,26 @@ class EquiformerCalculator(Calculator):
     ) -> None:
         """Compute everything for a structure; called by ASE."""
         super().calculate(atoms, list(properties), list(system_changes))
-        check_elements(set(self.atoms.numbers.tolist()), self.elements)
-        check_cell(self.atoms, self.cutoff + self.neighbors.skin)
-        with_stress = bool(self.atoms.pbc.all())
+        structure: Any = self.atoms  # a copy, made by ASE
+        check_elements(set(structure.numbers.tolist()), self.elements)
+        check_cell(structure, self.cutoff + self.neighbors.skin)
         with torch.no_grad():
-            out = self.model(self._inputs(), stress=with_stress, per_atom=True)
+            out = self.model(self._inputs(structure), stress=bool(structure.pbc.all()), per_atom=True)
         self.results = self._results({name: value.detach().double().cpu().numpy() for name, value in out.items()})
 
-    def _inputs(self) -> GraphInputs:
+    def _inputs(self, atoms: Any) -> GraphInputs:
         """The structure as the model takes it, with its neighbours."""
         weights = next(p for p in self.model.parameters() if p.is_floating_point())
 
         def tensor(values: Any) -> Tensor:
             return torch.tensor(np.asarray(values), dtype=weights.dtype, device=weights.device)
 
-        pos, cell, pbc = tensor(self.atoms.positions), None, None
-        if self.atoms.pbc.any():
-            cell, pbc = tensor(self.atoms.cell), torch.tensor(self.atoms.pbc)
+        pos, cell, pbc = tensor(atoms.positions), None, None
+        if atoms.pbc.any():
+            cell, pbc = tensor(atoms.cell), torch.tensor(atoms.pbc)
         edge_index, shift = self.neighbors(pos, cell, pbc)
         check_distances(pos, edge_index, shift, self.min_distance)
-        z = torch.tensor(self.atoms.numbers, dtype=torch.long, device=weights.device)
+        z = torch.tensor(atoms.numbers, dtype=torch.long, device=weights.device)
         cells = None if cell is None else cell.unsqueeze(0)
         return GraphInputs(z, pos, torch.zeros_like(z), 1, edge_index, None, shift, cells)
 

@@ -147,7 +147,7 @@ def make_dynamics(atoms: Any, settings: MDSettings, rng: np.random.Generator) ->
         raise ValueError(f"npt knows no constraints, got {atoms.constraints}")
     # ASE counts 3N degrees of freedom; the centre of mass rests.
     target = settings.temperature * degrees_of_freedom(atoms) / (3 * len(atoms))
-    damping = {"tdamp": settings.damping * fs, "pdamp": settings.pressure_damping * fs}
+    damping: Any = {"tdamp": settings.damping * fs, "pdamp": settings.pressure_damping * fs}
     return IsotropicMTKNPT(atoms, step, temperature_K=target, pressure_au=(settings.pressure or 0.0) * GPa, **damping)
 
 

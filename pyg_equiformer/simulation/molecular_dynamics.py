@@ -47,7 +47,7 @@ def run_md(
     folder: str | Path,
     settings: MDSettings,
     *,
-    model: str = "",
+    model: Any = None,
     save_seconds: float = SAVE_SECONDS,
     progress: Progress | None = None,
 ) -> MDResult:
@@ -63,7 +63,7 @@ def run_md(
         calculator: of energies and forces.
         folder: new or empty.
         settings: see `MDSettings`.
-        model: name of the model, kept for `resume_md`'s callers.
+        model: what tells the model, plain values that the restart file keeps for the caller of `resume_md`.
         save_seconds: time between two restart files in s; 0 writes one with each frame.
         progress: called with the steps done and in all.
 
@@ -169,7 +169,7 @@ class _Run:
     dynamics: Any
     rng: np.random.Generator
     settings: MDSettings
-    model: str
+    model: Any
     recorder: Recorder
     folder: Path
     save_seconds: float

@@ -81,7 +81,7 @@ def _members(source: Any) -> list[_Member]:
     members = []
     for part in parts:
         _check(part, name)
-        model = copy.deepcopy(part)
+        model: Any = copy.deepcopy(part)
         model.stress = False
         known = frozenset(elements or model.atomic_energies or model.config.elements)
         members.append(_Member(model, known, bool(elements) or model.atomic_energies is not None))

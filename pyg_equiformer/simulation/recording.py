@@ -105,7 +105,7 @@ class Recorder:
         while data:
             data = data[self.files[name].write(data) :]
 
-    def save(self, atoms: Any, dynamics: Any, rng: np.random.Generator, settings: MDSettings, model: str) -> None:
+    def save(self, atoms: Any, dynamics: Any, rng: np.random.Generator, settings: MDSettings, model: Any) -> None:
         """Replace the restart file, whole or not at all, by one for the present state."""
         for file in self.files.values():
             os.fsync(file.fileno())
