@@ -8,7 +8,7 @@ from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.io import Trajectory
 from ase.md.langevin import Langevin
-from ase.md.nose_hoover_chain import IsotropicMTKNPT, MTKNPT
+from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
