@@ -9,7 +9,7 @@ from torch import Tensor
 from .cells import check_lattice
 from .inputs import check_cutoff, check_positions
 from .pairs import reach
-from .periodic import periodic_radius_graph
+from .periodic import image_shift, periodic_edges
 from .radius_graph import radius_graph
 
 
@@ -18,14 +18,14 @@ class _Built(NamedTuple):
 
     Attributes:
         edge_index: all pairs nearer than cutoff + skin [2, P].
-        shift: of their sources' images [P, 3] in Å, of the cell then; None where nothing repeats.
+        image: of their sources, by its number [P, 3]; None where nothing repeats.
         pos: positions [N, 3] in Å, float64.
         vectors: cell vectors [3, 3] in Å, float64, completed where nothing repeats; None likewise.
         pbc: along which vectors the structure repeats.
     """
 
     edge_index: Tensor
-    shift: Tensor | None
+    image: Tensor | None
     pos: Tensor
     vectors: Tensor | None
     pbc: tuple[bool, ...]
@@ -105,14 +105,11 @@ class SkinNeighbors:
             return _Built(radius_graph(pos, wide), None, then, None, repeats)
         assert cell is not None  # where there are vectors
         assert pbc is not None
-        edge_index, shift = periodic_radius_graph(pos, wide, cell, pbc)
-        return _Built(edge_index, shift, then, vectors, repeats)
+        return _Built(*periodic_edges(pos, wide, cell, pbc), then, vectors, repeats)
 
     def _serves(self, built: _Built, pos: Tensor, vectors: Tensor | None, repeats: tuple[bool, ...]) -> bool:
         """Return whether no pair that the list left out can be nearer than the cutoff."""
         if self.skin == 0 or built.pbc != repeats or built.pos.shape != pos.shape or built.pos.device != pos.device:
-            return False
-        if built.shift is not None and built.shift.dtype != pos.dtype:
             return False
         if pos.shape[0] == 0:
             return True
@@ -129,11 +126,9 @@ class SkinNeighbors:
         """Return the edges of the list that are nearer than the cutoff, decided as in a fresh search."""
         source, target = built.edge_index
         vec = pos.index_select(0, source) - pos.index_select(0, target)
-        shift = built.shift
-        if shift is not None and vectors is not None and built.vectors is not None:
-            if not torch.equal(vectors, built.vectors):
-                images = (shift.double() @ torch.linalg.inv(built.vectors).to(pos.device)).round()
-                shift = (images @ vectors.to(pos.device) + 0.0).to(pos.dtype)
+        shift = None
+        if built.image is not None and vectors is not None:
+            shift = image_shift(built.image, vectors.to(pos.device)).to(pos.dtype)
             vec = vec + shift
         keep = vec.norm(dim=-1) < self.cutoff
         return built.edge_index[:, keep], None if shift is None else shift[keep]
