@@ -13,7 +13,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 RUNNABLE = [b for b in BLOCKS if "checkpoint.pth" not in b]
 
 
-@pytest.mark.parametrize("code", RUNNABLE, ids=["training", "layer", "model", "inputs", "periodic", "dense"])
+@pytest.mark.parametrize(
+    "code", RUNNABLE, ids=["training", "dynamics", "layer", "model", "inputs", "periodic", "dense"]
+)
 def test_the_python_examples_run_as_they_stand(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})

@@ -57,7 +57,7 @@ def frame_text(atoms: Any, row: dict[str, float]) -> str:
 
     results, frame = atoms.calc.results, atoms.copy()
     frame.set_constraint()
-    known = {"energy", "forces", "energies", "stress"} & set(results)
+    known = [name for name in ("energy", "forces", "energies", "stress") if name in results]
     frame.calc = SinglePointCalculator(frame, **{name: results[name] for name in known})
     frame.info = {"step": int(row["step"]), "time_ps": row["time_ps"], "temperature_K": row["temperature_K"]}
     if "forces_std" in results:

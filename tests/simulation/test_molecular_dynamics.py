@@ -83,7 +83,9 @@ def test_a_run_that_goes_on_is_to_the_last_bit_one_that_never_stopped(ensemble, 
     assert (tmp_path / "parts" / "trajectory.xyz").read_bytes() == before
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "nvt", "npt"])
+@pytest.mark.parametrize(
+    "ensemble", [pytest.param("nve", marks=pytest.mark.slow), "nvt", pytest.param("npt", marks=pytest.mark.slow)]
+)
 def test_a_run_killed_at_any_moment_goes_on_to_the_last_bit(ensemble, models, tmp_path):
     command = [
         sys.executable,
