@@ -198,7 +198,7 @@ class _Run:
 
     def _after_step(self, step: int, first: int, total: int) -> None:
         self._check(step)
-        if (step > first or step == 0) and step % self.settings.every == 0:
+        if (step > first or self.recorder.empty) and step % self.settings.every == 0:
             self.recorder.write(self.atoms, observe(self.atoms, self.dynamics, step, self.settings.timestep))
         due = step % self.settings.every == 0 and time.monotonic() - self._saved >= self.save_seconds
         if step in (0, total) or due:

@@ -90,11 +90,16 @@ class Recorder:
             self.files[name].truncate(lengths.get(name, 0))
             self.files[name].seek(0, os.SEEK_END)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no frame was written yet."""
+        return self.files[LOG].tell() == 0
+
     def write(self, atoms: Any, row: dict[str, float]) -> None:
         """Append a frame and a line of the log, each in one piece."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        if self.files[LOG].tell() == 0:
+        if self.empty:
             writer.writerow(row)
         writer.writerow(value if isinstance(value, int) else f"{value:.10g}" for value in row.values())
         self._append(TRAJECTORY, frame_text(atoms, row))

@@ -110,6 +110,20 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_last_bit(ensemble, models, tm
     assert same(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.parametrize("last", [0, 5])
+def test_a_run_that_was_interrupted_before_its_second_restart_file_goes_on_from_the_first(calculator, tmp_path, last):
+    def interrupt(step: int, total: int) -> None:
+        if step == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_md(water(), calculator, tmp_path / "a", settings("nvt", 8), save_seconds=1e6, progress=interrupt)
+    assert read_restart(tmp_path / "a")["step"] == 0
+    resume_md(tmp_path / "a", calculator)
+    run_md(water(), calculator, tmp_path / "b", settings("nvt", 8))
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
 def test_half_a_frame_and_half_a_line_are_cut_off(calculator, tmp_path):
     for name in "ab":
         run_md(water(), calculator, tmp_path / name, settings("nve", 4))
