@@ -156,6 +156,19 @@ def test_committees_and_properties_find_images_too():
     assert not torch.allclose(model(data)["gap"], model(data.z, data.pos)["gap"])
 
 
+@pytest.mark.slow
+def test_compiled_potentials_find_images_and_give_the_same_stress(monkeypatch):
+    compile_ = torch.compile  # captured as the flag does, but run operation by operation: seconds instead of minutes
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend="eager", **options))
+    model, batch = potential(), Batch.from_data_list([crystal(), crystal(repeat=2)])
+    want = model(batch)
+    model.model.set_compile(True)
+    with torch.no_grad():
+        got = model(batch)
+    for name in ("energy", "forces", "stress"):
+        assert torch.allclose(got[name], want[name], atol=1e-12)
+
+
 @pytest.mark.parametrize("element", ["Si", "Mo"])
 def test_measured_crystals_give_the_same_directly_and_stored_and_far_from_home(element):
     if not (DATA / "mlearn.npz").is_file():
