@@ -8,7 +8,7 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from ..kernels import NeighborTable, attention_sum, attention_weighted_product
+from ..kernels import NeighborTable, attention_sum, attention_weighted_product, neighbor_table, recompute_with
 from ..nn import (
     AttentionKind,
     Couplings,
@@ -25,6 +25,7 @@ from ..nn import (
 )
 from ..o3 import SCALAR, Blocks, Layout, count
 from .attention_weights import of_type, weighed
+from .chunks import Chunk, TargetChunks
 
 MessageKind = Literal["nonlinear", "linear"]
 
@@ -154,6 +155,58 @@ class AttentionParts(MessagePassing):
             f"edge_dim={self.edge_dim}, heads={self.heads} x ({self.irreps_head}), "
             f"attention={self.attention!r}, message={self.message_kind!r})"
         )
+
+    def _attend(
+        self,
+        src: Blocks,
+        dst: Blocks,
+        target: Blocks,
+        edges: list[Tensor],
+        edge_index: Any,
+        size: tuple[int, int],
+        table: NeighborTable | None,
+        couplings: Couplings | None = None,
+    ) -> list[Tensor]:
+        """Return attention weights and sums over neighbours: all that has to do with edges.
+
+        Args:
+            src, dst: mapped features of sources and targets.
+            target: features of the targets.
+            edges: their harmonics and numbers, and weights if there are any.
+            edge_index, size, table, couplings: of the graph.
+        """
+        share = edges[2] if len(edges) > 2 else None
+        coupled = couplings or Couplings(edges[0], table)
+        # Spelt out: PyG reads the names from these calls.
+        alpha, value = self.edge_updater(
+            edge_index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=edges[1], edge_weight=share,
+            size=size,
+        )  # fmt: skip
+        alpha, own = alpha if self.lin_self is not None else (alpha, None)
+        out = self.propagate(
+            edge_index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=table, size=size
+        )
+        return [alpha, *out] if own is None else [alpha, *self._with_own(out, target, own)]
+
+    def _attend_in_chunks(
+        self, edge_index: Tensor, src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor], skip: tuple[str, ...]
+    ) -> list[Tensor]:
+        """Return the same, computed chunk by chunk of the targets, and again for the gradients."""
+        row = int(self.flow == "source_to_target")
+        chunks, found = TargetChunks(edge_index, row, dst[0].shape[0]), []
+        for chunk, own_dst, own_target in zip(chunks.of(edges), chunks.nodes(dst), chunks.nodes(target)):
+
+            def attend(
+                src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor], chunk: Chunk = chunk
+            ) -> list[Tensor]:
+                few, all_sources = chunk.num_targets, src[0].shape[0]
+                size = (all_sources, few) if row else (few, all_sources)
+                table = neighbor_table(chunk.edge_index[row], few)
+                return self._attend(src, dst, target, edges, chunk.edge_index, size, table)
+
+            found.append(recompute_with(self, attend, src, own_dst, own_target, chunk.edges, skip=skip))
+        alpha, *blocks = zip(*found)
+        return [chunks.in_edge_order(list(alpha)), *(torch.cat(list(b)) for b in blocks)]
 
     def _sum(self, alpha: Tensor, value: Any, total: Tensor, couplings: Couplings, table: NeighborTable) -> Blocks:
         """Return the mapped sums over neighbours; `total` is that of the attention weights."""

@@ -1,12 +1,11 @@
-"""Targets and their edges in chunks, each computed again for its gradient, so that memory does not grow with edges."""
+"""Targets and their edges in chunks, so that memory need not grow with the edges."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..kernels import recompute_with
 from ..o3 import Blocks
 
 #: Edges in a chunk, for which a layer needs some 10 kB each while it is at work. On a CPU 2¹⁴ took a quarter less time
@@ -93,33 +92,3 @@ class TargetChunks:
         """Return what the chunks gave for their edges, in the order of all edges."""
         joined = torch.cat(parts)
         return joined if self.order is None else torch.empty_like(joined).index_copy(0, self.order, joined)
-
-
-def attend_in_chunks(
-    module: nn.Module,
-    attend: Callable[..., list[Tensor]],
-    chunks: TargetChunks,
-    groups: tuple[Blocks, Blocks, Blocks, list[Tensor]],
-    skip: tuple[str, ...],
-) -> list[Tensor]:
-    """Return attention weights of the edges and sums over neighbours, see `EquiformerConv`.
-
-    Args:
-        module: whose parameters `attend` uses.
-        attend: from (sources, targets mapped, targets, inputs of edges, `edge_index`) to such a list, for a chunk.
-        chunks: of the graph.
-        groups: what `attend` takes, for the whole graph.
-        skip: as in `recompute_with`.
-    """
-    src, dst, target, edges = groups
-    found = []
-    for chunk, own_dst, own_target in zip(chunks.of(edges), chunks.nodes(dst), chunks.nodes(target)):
-
-        def call(
-            src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor], edge_index: Tensor = chunk.edge_index
-        ) -> list[Tensor]:
-            return attend(src, dst, target, edges, edge_index)
-
-        found.append(recompute_with(module, call, src, own_dst, own_target, chunk.edges, skip=skip))
-    alpha, *blocks = zip(*found)
-    return [chunks.in_edge_order(list(alpha)), *(torch.cat(list(b)) for b in blocks)]

@@ -32,7 +32,7 @@ from ..o3 import Blocks, Layout, as_irreps
 from .attention_parts import AttentionParts, MessageKind
 from .attention_weights import of_type, softmax, softmax_with_own, weighed
 from .checks import check_edges, check_features, check_kv_heads, choose_head, must_show_messages
-from .chunks import TargetChunks, attend_in_chunks, most_edges
+from .chunks import most_edges
 
 AVG_DEGREE = 15.57930850982666  # QM9 within 5 Å, as published
 
@@ -210,30 +210,10 @@ class EquiformerConv(AttentionParts):
         # Compiled code chooses by itself what to store; hooks want to see every message once.
         stored = self.checkpoint == "none" and not chunked
         store = stored or torch.compiler.is_compiling() or must_show_messages(self)
-        forward_flow = self.flow == "source_to_target"
+        shared = couplings if store and couplings is not None and couplings.table is table else None
 
-        def attend(
-            src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor], part: Tensor | None = None
-        ) -> list[Tensor]:
-            """Return attention weights and sums over neighbours: all that has to do with edges."""
-            sh, attr = edges[:2]
-            share = edges[2] if len(edges) > 2 else None
-            index, near, ends = edge_index, table, size
-            if part is not None:  # a chunk of the targets, with its own edges
-                few = dst[0].shape[0]
-                index, near = part, neighbor_table(part[int(forward_flow)], few)
-                ends = (src[0].shape[0], few) if forward_flow else (few, src[0].shape[0])
-            shared = couplings if store and couplings is not None and couplings.table is near else None
-            coupled = shared or Couplings(sh, near)
-            alpha, value = self.edge_updater(
-                index, src=src, dst=dst, target=target, couplings=coupled, edge_attr=attr, edge_weight=share,
-                size=ends,
-            )  # fmt: skip
-            alpha, own = alpha if self.lin_self is not None else (alpha, None)
-            out = self.propagate(
-                index, alpha=alpha, value=value, couplings=coupled, edge_weight=share, table=near, size=ends
-            )
-            return [alpha, *out] if own is None else [alpha, *self._with_own(out, target, own)]
+        def attend(src: Blocks, dst: Blocks, target: Blocks, edges: list[Tensor]) -> list[Tensor]:
+            return self._attend(src, dst, target, edges, edge_index, size, table, shared)
 
         given = [edge_sh, edge_attr] if edge_weight is None else [edge_sh, edge_attr, edge_weight]
         groups = self.lin_src.blocks(source), self.lin_dst.blocks(target), target, given
@@ -241,8 +221,7 @@ class EquiformerConv(AttentionParts):
         if store:
             alpha, *blocks = attend(*groups)
         elif type(edge_index) is Tensor and edge_index.shape[1] > most_edges(edge_index.device):
-            chunks = TargetChunks(edge_index, int(forward_flow), target[0].shape[0])
-            alpha, *blocks = attend_in_chunks(self, attend, chunks, groups, skip)
+            alpha, *blocks = self._attend_in_chunks(edge_index, *groups, skip=skip)
         else:
             alpha, *blocks = recompute_with(self, attend, *groups, skip=skip)
         if self.head_gate is not None:

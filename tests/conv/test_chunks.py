@@ -65,7 +65,7 @@ def test_recomputing_layers_take_chunks_by_themselves(monkeypatch: pytest.Monkey
             super().__init__(*arguments)
             sizes.extend(self.num_edges)
 
-    monkeypatch.setattr("pyg_equiformer.conv.equiformer_conv.TargetChunks", Counting)
+    monkeypatch.setattr("pyg_equiformer.conv.attention_parts.TargetChunks", Counting)
     got = gradients(layer(checkpoint="tensor_product"), False, edge_weight=False)
     assert len(sizes) > 4
     assert sum(sizes) == EDGES

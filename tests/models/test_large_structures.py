@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import Batch
 
 from pyg_equiformer import EnergyForces
-from pyg_equiformer.conv import chunks, equiformer_conv
+from pyg_equiformer.conv import attention_parts, chunks
 from pyg_equiformer.data import RadiusGraph
 
 from .conftest import tiny
@@ -22,7 +22,7 @@ def in_chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super().__init__(*arguments)
             made.append(len(self))
 
-    monkeypatch.setattr(equiformer_conv, "TargetChunks", Counting)
+    monkeypatch.setattr(attention_parts, "TargetChunks", Counting)
     monkeypatch.setitem(chunks.CHUNK_EDGES, "cpu", 30)
     return made
 
