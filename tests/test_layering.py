@@ -32,7 +32,7 @@ ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors", "simulation"}
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
-OPTIONAL |= {"biotite", "lmdb", "ase_db_backends", "tensorboard", "wandb"}
+OPTIONAL |= {"biotite", "openmm", "lmdb", "ase_db_backends", "tensorboard", "wandb"}
 OPTIONAL |= {"equiformer_pytorch", "cuequivariance", "cuequivariance_torch", "openequivariance", "triton"}
 #: The command line is nothing without these, and its first file says so.
 AT_THE_TOP = {"cli": {"typer", "rich"}}

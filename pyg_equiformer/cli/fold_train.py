@@ -38,7 +38,9 @@ def train(
             "chains, none related to the others]",
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Sizes of the model: small, or equifold as published.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="Sizes of the model: small, or equifold or antibody as published.")
+    ] = "small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the structures. \\[default: no limit]")] = None,
     max_time: Annotated[
         str | None,

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import command, console, progress_bar
 from .fold import fold
+
+if TYPE_CHECKING:
+    from ..folding.predict import Prediction
 
 _RUN = "Folder of a run of `fold train`, or its model.pt."
 _STARTS = "Random starts for each protein; the structure that the model is most confident of is kept."
@@ -34,25 +37,33 @@ def predict(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the starts.")] = 0,
     max_length: Annotated[int, typer.Option(min=1, help="Longest chain in residues.")] = 2000,
+    relaxed: Annotated[
+        bool,
+        typer.Option("--relax", help="Also write NAME_relaxed.pdb, with violations mended. \\[extra: relax]"),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Fold proteins from their sequences.
 
     The B-factor of each residue is the confidence of the model: the lDDT of its Cα that it expects, 0 to 100. It tells
-    as much as the model has learnt to tell.
+    as much as the model has learnt to tell. With --relax, violations are mended as `fold relax` does.
     """
     import torch
 
     from ..data import read_sequences
     from ..data.protein_writer import write_chains
     from ..folding import load_fold_model
+    from ..folding.amber import require_openmm
     from ..folding.predict import fold_sequences
 
+    if relaxed:
+        require_openmm()
     model = load_fold_model(run).to("cuda" if torch.cuda.is_available() else "cpu")
     records, tally = read_sequences(sequences, max_length=max_length)
     for what, count in tally.items():
         _say(f"{count} {what}")
-    paths = _paths(out, [record.name for record in records], cif, overwrite)
+    paths = _paths(out, [record.name for record in records], cif, overwrite, relaxed)
+    failed = 0
     with progress_bar("proteins") as bar:
         task = bar.add_task("folding", total=len(records))
         found = fold_sequences(model, records, starts=starts, seed=seed, recycles=recycles)
@@ -62,9 +73,32 @@ def predict(
             bar.update(task, completed=done)
             residues = sum(len(chain.sequence) for chain in prediction.chains)
             _say(f"{prediction.name}: {residues} residues, confidence {prediction.mean_confidence:.0f} → {path}")
+            if relaxed and not _relax(prediction, _relaxed_path(path)):
+                failed += 1
+    if failed:
+        raise ValueError(f"{failed} of {len(records)} structures could not be relaxed, see above")
 
 
-def _paths(out: Path, names: list[str], cif: bool, overwrite: bool) -> list[Path]:
+def _relax(prediction: "Prediction", path: Path) -> bool:
+    """Relax a prediction, tell how that went, and return whether it did."""
+    from ..data.protein_writer import write_chains
+    from ..folding import relax
+
+    try:
+        found = relax(prediction.chains)
+    except ValueError as error:
+        _say(f"{prediction.name}: not relaxed: {error}")
+        return False
+    write_chains(path, found.chains, b_factor=prediction.confidence)
+    _say(f"{prediction.name}: {found} → {path}")
+    return True
+
+
+def _relaxed_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_relaxed{path.suffix}")
+
+
+def _paths(out: Path, names: list[str], cif: bool, overwrite: bool, relaxed: bool) -> list[Path]:
     """Files to write, none of which exists unless it is to be replaced."""
     if out.suffix in (".pdb", ".cif"):
         if len(names) > 1:
@@ -74,7 +108,10 @@ def _paths(out: Path, names: list[str], cif: bool, overwrite: bool) -> list[Path
         if out.is_file():
             raise ValueError(f"{out} is a file, expected a folder, or a name that ends in .pdb or .cif")
         paths = [out / f"{name}.{'cif' if cif else 'pdb'}" for name in names]
-    there = [path for path in paths if path.exists()]
+    written = [*paths, *(map(_relaxed_path, paths) if relaxed else ())]
+    if len(twice := [path for path in written if written.count(path) > 1]):
+        raise ValueError(f"{twice[0]} would be written twice, expected other names than NAME and NAME_relaxed")
+    there = [path for path in written if path.exists()]
     if there and not overwrite:
         raise ValueError(f"{there[0]} exists already, expected another --out, or --overwrite")
     return paths

@@ -8,6 +8,7 @@ from .frames import Frames, fit_frames, interpolate, matrix_to_quaternion, quate
 from .graph import sequence_data, structure_data
 from .loss import FoldLoss
 from .metrics import Lddt, lddt, structure_metrics, superposed_rmsd, tm_score
+from .relax import Relaxed, relax
 from .saving import load_fold_model, save_fold_model
 from .templates import Templates, fit_templates
 from .violations import Violations, structural_violations
@@ -19,6 +20,7 @@ __all__ = [
     "Folded",
     "Frames",
     "Lddt",
+    "Relaxed",
     "Templates",
     "Violations",
     "all_atoms",
@@ -33,6 +35,7 @@ __all__ = [
     "matrix_to_quaternion",
     "quaternion_to_matrix",
     "random_frames",
+    "relax",
     "rename_symmetric",
     "residue_positions",
     "save_fold_model",

@@ -113,7 +113,7 @@ class EquiFold(nn.Module):
 
     @classmethod
     def from_preset(cls, name: str, templates: Templates, **overrides: Any) -> "EquiFold":
-        """Return a new model with the sizes of a preset ("equifold" or "small"), some of them changed."""
+        """Return a new model with the sizes of a preset ("equifold", "antibody" or "small"), some of them changed."""
         return cls(fold_config(name, **overrides), templates)
 
     @property

@@ -25,7 +25,7 @@ class FoldTrainConfig:
         valid_fraction: part of the chains, or number of them, that is set apart, none related to those that are left.
         identity: sequence identity from which chains are related.
         templates: further files that shapes of the groups are measured on, where the structures lack amino acids.
-        preset: "equifold" or "small".
+        preset: "equifold", "antibody" (published with `clamp` 30 and `violation_weight` 0.2) or "small".
         model: values that replace those of the preset, by their name in `EquiFoldConfig`.
         crop: longest piece of a protein that is trained on, in residues; None: whole proteins.
         clamp: of the frame-aligned error in Å; None: none.

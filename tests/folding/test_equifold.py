@@ -3,6 +3,7 @@ import torch
 from torch_geometric.data import Batch
 
 from pyg_equiformer.folding import EquiFold, EquiFoldConfig, Frames, load_fold_model, save_fold_model, sequence_data
+from pyg_equiformer.folding.config import fold_config
 from pyg_equiformer.folding.frame_features import turn_matrix
 from pyg_equiformer.folding.frame_update import frame_of
 from pyg_equiformer.folding.predict import best_of, folded_chains
@@ -163,6 +164,18 @@ def test_chains_of_a_folded_complex_have_their_own_atoms():
 def test_settings_that_make_no_sense_are_refused(settings, told):
     with pytest.raises(ValueError, match=told):
         EquiFoldConfig.from_dict(settings)
+
+
+def test_the_published_sizes_have_names():
+    names = {"equifold": (4, 32.0), "antibody": (6, 64.0)}
+    for name, sizes in names.items():
+        config = fold_config(name)
+        assert (config.blocks, config.cutoff) == sizes
+        assert (config.layers, config.irreps, config.heads) == (2, "64x0e+64x1e", 2)
+    net = EquiFold.from_preset("antibody", samples.templates(), irreps="4x0e+4x1e")
+    folded = net(sequence_data([("H", "GAS"), ("L", "WG")]))
+    assert len(folded.trajectory) == 6
+    assert bool(folded.pos.isfinite().all())
 
 
 def test_inputs_that_do_not_fit_are_refused():

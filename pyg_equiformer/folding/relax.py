@@ -1,0 +1,245 @@
+"""Relaxing structures until they break no rules of covalent geometry, in a force field of OpenMM."""
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from ..neighbors import radius_graph
+from ..units import KCAL_PER_MOL
+from .amber import PlatformName, RestrainedProtein, Solvent, require_openmm
+from .amber_atoms import residue_needs, stretches
+from .report import entry_violations
+from .violations import Violations
+
+STIFFNESS = 10 * KCAL_PER_MOL  #: eV/Å²: AlphaFold's 10 kcal/mol/Å²
+BRIDGE = 3.0  #: Å within which two SG are taken for a disulfide bridge; in crystals they are 2.05 Å apart
+NEAREST = 0.01  #: Å; atoms that are nearer have no direction in which to move apart
+_NAMED = 5  #: residues that an error names
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A relaxed structure, and what became of it.
+
+    Args:
+        chains: as they were given, their heavy atoms moved.
+        before, after: violations, of all chains together.
+        energy_before, energy_after: of the force field in eV; before with hydrogens as they were placed, so that it
+            tells of clashes rather than of the structure.
+        rmsd, furthest: how far heavy atoms moved in Å, root mean square and the furthest; nothing is superposed.
+        rounds: minimisations.
+        freed: names of residues that were no longer held in the last of them, such as "A 52A SER".
+        bridges: names of the cysteines that disulfide bridges join.
+    """
+
+    chains: list[Data]
+    before: Violations
+    after: Violations
+    energy_before: float
+    energy_after: float
+    rmsd: float
+    furthest: float
+    rounds: int
+    freed: tuple[str, ...]
+    bridges: tuple[tuple[str, str], ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what became of it as plain values, ready for JSON."""
+        return {
+            "violations_before": self.before.count(),
+            "violations_after": self.after.count(),
+            "energy_before": {"value": self.energy_before, "unit": "eV"},
+            "energy_after": {"value": self.energy_after, "unit": "eV"},
+            "rmsd": {"value": self.rmsd, "unit": "Å"},
+            "furthest": {"value": self.furthest, "unit": "Å"},
+            "rounds": self.rounds,
+            "freed": list(self.freed),
+            "bridges": [list(pair) for pair in self.bridges],
+        }
+
+    def __str__(self) -> str:
+        before, after = (sum(found.count().values()) for found in (self.before, self.after))
+        left = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.after.count().items() if n)
+        freed = f"; {len(self.freed)} residues set free" if self.freed else ""
+        return (
+            f"violations {before} → {after}{f' ({left})' if left else ''}, heavy atoms moved by {self.rmsd:.2f} Å, at "
+            f"most {self.furthest:.2f} Å, in {self.rounds} round{'s' * (self.rounds > 1)}{freed}"
+        )
+
+
+def relax(
+    chains: Sequence[Data],
+    *,
+    stiffness: float = STIFFNESS,
+    max_rounds: int = 5,
+    solvent: Solvent = "obc",
+    tolerance: float = 12.0,
+    platform: PlatformName = "auto",
+    threads: int | None = None,
+) -> Relaxed:
+    r"""Relax a structure as AlphaFold does (Nature 596, 583 (2021), supplement, section 1.8.6).
+
+    .. math:: x \leftarrow \arg\min_x\; E_\text{Amber}(x) + \frac k2 \sum_{a \in \text{held}} |x_a - x_a^0|^2
+
+    Hydrogens are added, and the energy is minimised with all heavy atoms held to where they were given. Residues that
+    still violate (`structural_violations`) are set free, and it is minimised again from there, until none violates, or
+    none is left to set free, or `max_rounds` are done.
+
+    The force field is Amber ff99SB at pH 7. Hydrogens, and the second oxygen (OXT) at ends of chains, are not returned.
+    Residues are bonded where `seq_pos` follow each other, however far apart they are; where a chain is broken, ends are
+    charged as those of chains. SG of cysteines within 3 Å, the nearest pairs first, are bonded. X is taken as alanine,
+    or as glycine where it has no CB. Handedness that is wrong and rings that are threaded stay so.
+
+    Args:
+        chains: of one structure, with all heavy atoms, as `fold_sequences` or `read_protein_chains(…, "heavy")` give
+            them.
+        stiffness: k of the restraints in eV/Å²; 0 holds nothing.
+        max_rounds: most minimisations.
+        solvent: "obc", a generalised Born model of water, or "none", which takes a small part of the time.
+        tolerance: in standard deviations, see `structural_violations`.
+        platform: of OpenMM: "auto" is CUDA where it works, else the CPU.
+        threads: on the CPU; None: all cores. On one thread results are the same each time.
+
+    Raises:
+        ImportError: if OpenMM is not installed.
+        ValueError: if a setting is out of range; there are no chains; heavy atoms are missing, not finite, or in the
+            same place; a residue has no bonded neighbour; or the energy cannot be minimised.
+
+    Example:
+        >>> glycine = torch.tensor([[-0.53, 1.36, 0.0], [0.0, 0.0, 0.0], [1.53, 0.0, 0.0], [2.15, -1.06, 0.0]])
+        >>> second = torch.tensor([[2.12, 1.19, 0.0], [3.58, 1.19, 0.0], [4.11, 2.62, 0.0], [3.34, 3.58, 0.0]])
+        >>> chain = Data(
+        ...     pos=torch.cat([glycine, second + torch.tensor([0.5, 0.0, 0.0])]),  # a peptide link that is torn
+        ...     residue=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]),
+        ...     seq_pos=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]),
+        ...     atom_names=("N", "CA", "C", "O") * 2,
+        ...     sequence="GG",
+        ...     chain="A",
+        ...     residue_ids=("1", "2"),
+        ... )
+        >>> found = relax([chain], threads=1)
+        >>> sum(found.before.count().values()), sum(found.after.count().values())
+        (1, 0)
+    """
+    require_openmm()
+    _check_settings(stiffness, max_rounds, solvent, platform, threads)
+    given = [_plain(chain) for chain in chains]
+    before, names = entry_violations(given, tolerance)
+    _check_atoms(given, names)
+    pairs = _bridges(given)
+    protein = RestrainedProtein(given, pairs, stiffness=stiffness, solvent=solvent, platform=platform, threads=threads)
+    energy, free = protein.energy, torch.zeros(len(names), dtype=torch.bool)
+    for rounds in range(1, max_rounds + 1):
+        pos = protein.minimise(free)
+        after, _ = entry_violations([_moved(*each) for each in zip(given, pos)], tolerance)
+        wrong = _violating(after)
+        if rounds == max_rounds or not bool((wrong & ~free).any()):
+            break
+        free = free | wrong
+    steps = torch.cat([(new - old.pos).norm(dim=1) for new, old in zip(pos, given)])
+    return Relaxed(
+        [_moved(*each) for each in zip(chains, pos)],
+        before,
+        after,
+        energy_before=energy,
+        energy_after=protein.energy,
+        rmsd=float(steps.square().mean().sqrt()),
+        furthest=float(steps.max()),
+        rounds=rounds,
+        freed=tuple(names[k] for k in free.nonzero().flatten().tolist()),
+        bridges=tuple((names[a], names[b]) for a, b in pairs),
+    )
+
+
+def _check_settings(stiffness: float, max_rounds: int, solvent: str, platform: str, threads: int | None) -> None:
+    if not 0 <= stiffness < float("inf"):
+        raise ValueError(f"stiffness must be finite and not negative, in eV/Å², got {stiffness}")
+    for name, value in (("max_rounds", max_rounds), ("threads", 1 if threads is None else threads)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, given, allowed in (("solvent", solvent, Solvent), ("platform", platform, PlatformName)):
+        if given not in get_args(allowed):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, got {given!r}")
+
+
+def _check_atoms(chains: Sequence[Data], names: list[str]) -> None:
+    """Refuse what the force field has nothing for, naming the residues."""
+    lacking, alone, first = [], [], 0
+    for chain in chains:
+        atoms: list[set[str]] = [set() for _ in chain.sequence]
+        for k, atom in zip(chain.residue.tolist(), chain.atom_names):
+            atoms[k].add(atom)
+        for k, letter in enumerate(chain.sequence):
+            if missing := [atom for atom in residue_needs(letter) if atom not in atoms[k]]:
+                lacking.append(f"{names[first + k]} ({', '.join(missing)})")
+        alone += [names[first + stretch[0]] for stretch in stretches(chain) if len(stretch) == 1]
+        first += len(chain.sequence)
+    if lacking:
+        raise ValueError(f"expected all heavy atoms of each residue, these lack some: {_few(lacking)}")
+    if alone:
+        raise ValueError(f"expected residues that are bonded to a neighbour, these stand alone: {_few(alone)}")
+    label = [f"{atom} of {names[k]}" for k, atom in _labels(chains)]
+    pos = torch.cat([chain.pos for chain in chains])
+    if (near := radius_graph(pos, NEAREST)).shape[1]:
+        a, b = near[:, 0].tolist()
+        raise ValueError(f"expected atoms in different places, got {label[a]} and {label[b]} in the same")
+
+
+def _labels(chains: Sequence[Data]) -> list[tuple[int, str]]:
+    """Residue, among those of all chains, and name of each atom."""
+    found, first = [], 0
+    for chain in chains:
+        found += [(first + k, atom) for k, atom in zip(chain.residue.tolist(), chain.atom_names)]
+        first += len(chain.sequence)
+    return found
+
+
+def _few(found: list[str]) -> str:
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{', '.join(found[:_NAMED])}{more}"
+
+
+def _bridges(chains: Sequence[Data]) -> list[tuple[int, int]]:
+    """Pairs of residues whose SG are near, the nearest first, each in one pair at most."""
+    residues = [k for k, atom in _labels(chains) if atom == "SG"]
+    names = [atom == "SG" for _, atom in _labels(chains)]
+    pos = torch.cat([chain.pos for chain in chains])[torch.tensor(names)]
+    near = radius_graph(pos, BRIDGE)
+    near = near[:, near[0] < near[1]]
+    order = (pos[near[0]] - pos[near[1]]).norm(dim=1).argsort(stable=True)
+    found: list[tuple[int, int]] = []
+    for a, b in near[:, order].T.tolist():
+        pair = residues[a], residues[b]
+        if not {k for each in found for k in each} & set(pair):
+            found.append(pair)
+    return sorted(found)
+
+
+def _plain(chain: Data) -> Data:
+    """The chain on the CPU, in double precision."""
+    needed = ("sequence", "residue", "seq_pos", "atom_names", "pos", "chain", "residue_ids")
+    if missing := [name for name in needed if chain.get(name) is None]:
+        raise ValueError(f"expected chains of read_protein_chains, got data without {', '.join(missing)}")
+    out = copy(chain)
+    out.pos, out.residue, out.seq_pos = chain.pos.detach().cpu().double(), chain.residue.cpu(), chain.seq_pos.cpu()
+    if len(wrong := (~out.pos.isfinite().all(1)).nonzero()):
+        atom, residue = out.atom_names[int(wrong[0])], out.residue_ids[int(out.residue[wrong[0]])]
+        raise ValueError(f"expected finite positions in Å, got NaN or infinity for {atom} of {chain.chain} {residue}")
+    return out
+
+
+def _moved(chain: Data, pos: Tensor) -> Data:
+    """The chain with other positions, in its own precision and on its own device."""
+    out = copy(chain)
+    out.pos = pos.to(chain.pos)
+    return out
+
+
+def _violating(found: Violations) -> Tensor:
+    """Which residues take part in a violation [L]."""
+    return torch.stack(list(found.per_residue().values())).sum(0) > 0
