@@ -18,13 +18,15 @@ ALLOWED = {
     "nn": BASE | {"o3", "kernels"},
     "conv": BASE | {"o3", "kernels", "nn"},
     "models": BASE | {"o3", "kernels", "nn", "conv", "neighbors"},
-    "checkpoints": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models"},
+    "checkpoints": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "__version__"},
     "data": BASE | {"neighbors"},
     "testing": BASE | {"o3"},
     "reference": BASE | {"neighbors", "models", "checkpoints"},
     "training": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "checkpoints", "data"},
 }
 ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
+ALLOWED["hub"] = BASE | {"models", "checkpoints", "folding"}
+ALLOWED["explain"] = BASE | {"o3", "conv", "models", "kernels", "neighbors"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["simulation"] = BASE | {"neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
@@ -33,6 +35,7 @@ ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors", "s
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
 OPTIONAL |= {"biotite", "openmm", "lmdb", "ase_db_backends", "tensorboard", "wandb"}
+OPTIONAL |= {"huggingface_hub", "safetensors", "torch_sim", "py3Dmol"}
 OPTIONAL |= {"equiformer_pytorch", "cuequivariance", "cuequivariance_torch", "openequivariance", "triton"}
 #: The command line is nothing without these, and its first file says so.
 AT_THE_TOP = {"cli": {"typer", "rich"}}

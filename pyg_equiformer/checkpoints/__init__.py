@@ -1,7 +1,21 @@
 """Saving and loading models, our own and those of the published code."""
 
 from .atomic import atomic_save
-from .files import load_model, read_extra, save_model
+from .files import load_model, model_content, model_from_content, read_extra, save_model
 from .official import load_official, to_official_state_dict
+from .pretrained import is_pretrained, read_config, read_pretrained, write_pretrained
 
-__all__ = ["atomic_save", "load_model", "load_official", "read_extra", "save_model", "to_official_state_dict"]
+__all__ = [
+    "atomic_save",
+    "is_pretrained",
+    "load_model",
+    "load_official",
+    "model_content",
+    "model_from_content",
+    "read_config",
+    "read_extra",
+    "read_pretrained",
+    "save_model",
+    "to_official_state_dict",
+    "write_pretrained",
+]

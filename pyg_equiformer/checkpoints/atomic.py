@@ -29,17 +29,22 @@ def atomic_save(content: Any, path: str | Path) -> None:
         >>> torch.load(path, weights_only=True)
         {'step': 3}
     """
-    path = Path(path)
     packed = BytesIO()  # writing to a full disk itself, torch would fail with an error that does not say so
     torch.save(content, packed)
+    atomic_write(path, packed.getbuffer())
+
+
+def atomic_write(path: str | Path, packed: bytes | memoryview) -> None:
+    """Write bytes to a file as `atomic_save` writes tensors, with the same errors."""
+    path = Path(path)
     try:
-        _replace(path, packed.getbuffer())
+        _replace(path, packed)
     except OSError as error:
         before = "the file that was there is whole" if path.exists() else "no such file was made"
         raise OSError(error.errno, f"could not write {path}, {before}: {error.strerror or error}") from error
 
 
-def _replace(path: Path, packed: memoryview) -> None:
+def _replace(path: Path, packed: bytes | memoryview) -> None:
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

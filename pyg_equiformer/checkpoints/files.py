@@ -1,6 +1,6 @@
 """Our own checkpoint files.
 
-Version 1 held an `Equiformer` or an `EnergyForces`, the numbers of the latter as "energy". Version 2 holds any model,
+What they hold is also what a folder to pass on holds, in other kinds of files: see `pretrained`. Version 1 held an `Equiformer` or an `EnergyForces`, the numbers of the latter as "energy". Version 2 holds any model,
 its numbers as "settings", and an `Ensemble` as a list of such models.
 """
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from .. import __version__
 from ..models import EnergyForces, Ensemble, Equiformer, EquiformerConfig, PropertyModel
 from .atomic import atomic_save
 from .official import read_torch_file
+from .pretrained import is_pretrained, read_pretrained
 
 FORMAT = "pyg_equiformer model"
 VERSION = 2
@@ -39,11 +41,20 @@ def save_model(path: str | Path, model: Model, **extra: Any) -> None:
         >>> load_model(path).config.num_layers == Equiformer.from_preset("small").config.num_layers
         True
     """
+    atomic_save(model_content(model, extra), path)
+
+
+def model_content(model: Model, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that describes a model, and plain values beside it, as `save_model` writes it.
+
+    Raises:
+        ValueError: for another class.
+    """
     if isinstance(model, Ensemble):
         content: dict[str, Any] = {"class": "Ensemble", "members": [_content(member) for member in model.models]}
     else:
         content = _content(model)
-    atomic_save({"format": FORMAT, "version": VERSION, **content, "extra": extra}, path)
+    return {"format": FORMAT, "version": VERSION, "package": __version__, **content, "extra": dict(extra)}
 
 
 def _content(model: Any) -> dict[str, Any]:
@@ -86,22 +97,40 @@ def load_model(path: str | Path, config: EquiformerConfig | None = None) -> Any:
     """Return the model in a file, in the precision it was saved in and in evaluation mode.
 
     Args:
-        path: a file written by `save_model`.
+        path: a file written by `save_model`, or a folder written by `pretrained.save_pretrained`.
         config: what the model (each member of an ensemble) is expected to be; None: any.
 
     Raises:
         ValueError: if the file is not such a checkpoint, or holds a model of another config.
     """
-    content = _read(path)
-    if content["version"] > VERSION:
-        raise ValueError(f"{path} has format version {content['version']}, this package reads up to {VERSION}")
-    if content["class"] == "Ensemble":
-        return Ensemble([_build(path, member, config) for member in content["members"]]).eval()
+    return model_from_content(path, _read(path), config)
+
+
+def model_from_content(path: str | Path, content: Mapping[str, Any], config: EquiformerConfig | None = None) -> Any:
+    """Return the model that `model_content` described, in evaluation mode; `path` is named where something is wrong.
+
+    Raises:
+        ValueError: for a newer format, or parts that are missing or do not fit each other.
+    """
+    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
+        made = f" (made by pyg_equiformer {content['package']})" if "package" in content else ""
+        raise ValueError(
+            f"{path} has format version {content.get('version')}{made}, this package reads up to {VERSION}"
+        )
+    if content.get("class") == "Ensemble":
+        members = _needed(path, content, "members")
+        return Ensemble([_build(path, member, config) for member in members]).eval()
     return _build(path, content, config).eval()
 
 
+def _needed(path: str | Path, content: Mapping[str, Any], name: str) -> Any:
+    if name not in content:
+        raise ValueError(f"{path} has no {name!r}, it is not whole")
+    return content[name]
+
+
 def _read(path: str | Path) -> dict[str, Any]:
-    content = read_torch_file(path)
+    content = read_pretrained(path) if is_pretrained(path) else read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a checkpoint of pyg_equiformer (load_official reads those of the published code)"
@@ -110,20 +139,20 @@ def _read(path: str | Path) -> dict[str, Any]:
 
 
 def _build(path: str | Path, content: Mapping[str, Any], config: EquiformerConfig | None) -> Any:
-    saved = EquiformerConfig.from_dict(content["config"])
+    saved = EquiformerConfig.from_dict(_needed(path, content, "config"))
     if config is not None and config != saved:
         ours, theirs = config.to_dict(), saved.to_dict()
         differ = [f"{k}: {theirs[k]!r} in the file, {ours[k]!r} expected" for k in ours if ours[k] != theirs[k]]
         raise ValueError(f"{path} holds a model of another config: " + "; ".join(differ))
     network = Equiformer(saved)
-    state: dict[str, Tensor] = content["state_dict"]
-    network.to(next(v.dtype for v in state.values() if v.is_floating_point()))
+    state: dict[str, Tensor] = _needed(path, content, "state_dict")
     _check_fit(path, state, network.state_dict())
+    network.to(next(v.dtype for v in state.values() if v.is_floating_point()))
     network.load_state_dict(state)
-    settings = content["settings"] if "settings" in content else content["energy"] or {}
+    settings = content["settings"] if "settings" in content else _needed(path, content, "energy") or {}
     wrappers = {"Equiformer": None, "EnergyForces": EnergyForces, "PropertyModel": PropertyModel}
-    if content["class"] not in wrappers:
-        raise ValueError(f"{path} holds a {content['class']!r}, expected one of {[*wrappers, 'Ensemble']}")
+    if content.get("class") not in wrappers:
+        raise ValueError(f"{path} holds a {content.get('class')!r}, expected one of {[*wrappers, 'Ensemble']}")
     wrapper = wrappers[content["class"]]
     return network if wrapper is None else wrapper(network, **settings)
 
@@ -140,5 +169,5 @@ def _check_fit(path: str | Path, found: dict[str, Tensor], expected: dict[str, T
 
 
 def read_extra(path: str | Path) -> dict[str, Any]:
-    """Return the values that were saved beside a model."""
-    return dict(_read(path)["extra"])
+    """Return the values that were saved beside a model, in its file or its folder."""
+    return dict(_needed(path, _read(path), "extra"))
