@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .checkpoints import load_model, load_official, save_model, to_official_state_dict
     from .conv import EquiformerConv
     from .dense import DenseEquiformer
+    from .hub import from_pretrained, push_to_hub, save_pretrained
     from .models import (
         Denoising,
         EdgeGeometry,
@@ -46,6 +47,7 @@ _HOMES = {
     "EquiformerConv": "conv",
     "PropertyModel": "models",
     "bonded_graph": "neighbors",
+    "from_pretrained": "hub",
     "knn_graph": "neighbors",
     "load_model": "checkpoints",
     "load_official": "checkpoints",
@@ -53,8 +55,10 @@ _HOMES = {
     "periodic_edges": "neighbors",
     "periodic_radius_graph": "neighbors",
     "periodic_vectors": "neighbors",
+    "push_to_hub": "hub",
     "radius_graph": "neighbors",
     "save_model": "checkpoints",
+    "save_pretrained": "hub",
     "to_official_state_dict": "checkpoints",
 }
 _PARTS = (
@@ -62,6 +66,8 @@ _PARTS = (
     "conv",
     "data",
     "dense",
+    "explain",
+    "hub",
     "keys",
     "kernels",
     "models",
@@ -85,6 +91,7 @@ __all__ = [
     "EquiformerConv",
     "PropertyModel",
     "bonded_graph",
+    "from_pretrained",
     "knn_graph",
     "load_model",
     "load_official",
@@ -92,8 +99,10 @@ __all__ = [
     "periodic_edges",
     "periodic_radius_graph",
     "periodic_vectors",
+    "push_to_hub",
     "radius_graph",
     "save_model",
+    "save_pretrained",
     "to_official_state_dict",
 ]
 

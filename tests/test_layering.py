@@ -25,13 +25,13 @@ ALLOWED = {
     "training": BASE | {"o3", "kernels", "nn", "conv", "neighbors", "models", "checkpoints", "data"},
 }
 ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
-ALLOWED["hub"] = BASE | {"models", "checkpoints", "folding"}
+ALLOWED["hub"] = BASE | {"models", "checkpoints", "folding", "__version__"}
 ALLOWED["explain"] = BASE | {"o3", "conv", "models", "kernels", "neighbors"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["simulation"] = BASE | {"neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)
-ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "models", "neighbors", "simulation"}
+ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "hub", "models", "neighbors", "simulation"}
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
 OPTIONAL |= {"biotite", "openmm", "lmdb", "ase_db_backends", "tensorboard", "wandb"}

@@ -1,12 +1,13 @@
 """Saving and loading models, our own and those of the published code."""
 
-from .atomic import atomic_save
+from .atomic import atomic_save, atomic_write
 from .files import load_model, model_content, model_from_content, read_extra, save_model
 from .official import load_official, to_official_state_dict
 from .pretrained import is_pretrained, read_config, read_pretrained, write_pretrained
 
 __all__ = [
     "atomic_save",
+    "atomic_write",
     "is_pretrained",
     "load_model",
     "load_official",

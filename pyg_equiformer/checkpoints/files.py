@@ -1,7 +1,8 @@
 """Our own checkpoint files.
 
-What they hold is also what a folder to pass on holds, in other kinds of files: see `pretrained`. Version 1 held an `Equiformer` or an `EnergyForces`, the numbers of the latter as "energy". Version 2 holds any model,
-its numbers as "settings", and an `Ensemble` as a list of such models.
+Version 1 held an `Equiformer` or an `EnergyForces`, the numbers of the latter as "energy". Version 2 holds any model,
+its numbers as "settings", and an `Ensemble` as a list of such models. A folder to pass on holds the same in other kinds
+of files, see `pretrained`.
 """
 
 from collections.abc import Mapping
@@ -97,7 +98,7 @@ def load_model(path: str | Path, config: EquiformerConfig | None = None) -> Any:
     """Return the model in a file, in the precision it was saved in and in evaluation mode.
 
     Args:
-        path: a file written by `save_model`, or a folder written by `pretrained.save_pretrained`.
+        path: a file written by `save_model`, or a folder that `hub.save_pretrained` wrote.
         config: what the model (each member of an ensemble) is expected to be; None: any.
 
     Raises:

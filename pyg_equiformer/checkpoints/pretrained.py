@@ -1,7 +1,7 @@
 """A model as a folder to pass on: weights as safetensors, everything else as JSON, nothing that could run.
 
-    config.json         what `save_model` writes but for the tensors, with checksums
-    model.safetensors   the tensors
+config.json         what `save_model` writes but for the tensors, with checksums
+model.safetensors   the tensors
 """
 
 import hashlib
@@ -110,7 +110,7 @@ def _without_tensors(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
         return sorted(value)
     if isinstance(value, Mapping):
         keys = {type(k) for k in value}
-        if not (keys <= {int} or keys <= {str} and not (value and all(map(_is_number, value)))):
+        if not (keys <= {int} or (keys <= {str} and not any(map(_is_number, value)))):
             raise ValueError(f"{where}: expected a dict with names, or with whole numbers, got the keys {list(value)}")
         inner = f"{where}." if where else ""
         return {str(k): _without_tensors(v, f"{inner}{k}", tensors) for k, v in value.items()}
@@ -130,7 +130,9 @@ def _with_tensors(value: Any, where: str, tensors: Mapping[str, Tensor]) -> Any:
             k: _weights(v, inner, tensors) if k == "state_dict" else _with_tensors(v, f"{inner}{k}", tensors)
             for k, v in value.items()
         }
-    return [_with_tensors(v, f"{where}.{k}", tensors) for k, v in enumerate(value)] if isinstance(value, list) else value
+    return (
+        [_with_tensors(v, f"{where}.{k}", tensors) for k, v in enumerate(value)] if isinstance(value, list) else value
+    )
 
 
 def _weights(names: list[str], inner: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -68,15 +68,16 @@ def load_run(path: str | Path) -> TrainedRun:
     """Load the model of a run, a committee's included.
 
     Args:
-        path: folder of the run, or its `model.pt`.
+        path: folder of the run, its `model.pt`, or a folder to pass on (`hub`).
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no model that was trained by `train`.
     """
     path = Path(path)
-    file = path / MODEL if path.is_dir() else path
-    if not file.is_file():
+    shared = checkpoints.is_pretrained(path)
+    file = path / MODEL if path.is_dir() and not shared else path
+    if not shared and not file.is_file():
         raise FileNotFoundError(f"there is no file {file}, expected the folder of a run or its {MODEL}")
     extra = checkpoints.read_extra(file)
     if "training" not in extra or "targets" not in extra:
