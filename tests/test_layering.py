@@ -26,6 +26,7 @@ ALLOWED = {
 }
 ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["hub"] = BASE | {"models", "checkpoints", "folding", "__version__"}
+ALLOWED["simulation"] = BASE | {"models", "checkpoints", "neighbors"}
 ALLOWED["explain"] = BASE | {"o3", "conv", "models", "kernels", "neighbors"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["simulation"] = BASE | {"neighbors", "models", "checkpoints", "data", "training"}

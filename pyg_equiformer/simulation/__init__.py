@@ -1,6 +1,6 @@
-"""Trained models at work: an ASE calculator, relaxation and molecular dynamics.
+"""Trained models at work: an ASE calculator, relaxation, molecular dynamics; many structures at once with TorchSim.
 
-The names below are imported on first use; all but the calculator's need ASE (extra `train`) by then.
+The names below are imported on first use; they need ASE (extra `train`) or TorchSim (extra `torchsim`) by then.
 """
 
 from importlib import import_module
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from .dynamics import MDSettings
     from .molecular_dynamics import MDResult, SimulationStopped, resume_md, run_md
     from .relaxation import Relaxed, relax
+    from .torchsim import EquiformerTorchSim
 
 _HOMES = {
     "EquiformerCalculator": "calculator",
+    "EquiformerTorchSim": "torchsim",
     "MDResult": "molecular_dynamics",
     "MDSettings": "dynamics",
     "Relaxed": "relaxation",
@@ -25,6 +27,7 @@ _HOMES = {
 
 __all__ = [
     "EquiformerCalculator",
+    "EquiformerTorchSim",
     "MDResult",
     "MDSettings",
     "Relaxed",
