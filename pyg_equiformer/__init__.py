@@ -67,6 +67,7 @@ _PARTS = (
     "data",
     "dense",
     "explain",
+    "export",
     "hub",
     "keys",
     "kernels",

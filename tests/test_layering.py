@@ -26,10 +26,10 @@ ALLOWED = {
 }
 ALLOWED["folding"] = BASE | {"o3", "kernels", "nn", "neighbors", "models", "checkpoints", "data", "training"}
 ALLOWED["hub"] = BASE | {"models", "checkpoints", "folding", "__version__"}
-ALLOWED["simulation"] = BASE | {"models", "checkpoints", "neighbors"}
 ALLOWED["explain"] = BASE | {"o3", "conv", "models", "kernels", "neighbors"}
 ALLOWED["dense"] = BASE | {"o3", "nn", "models"}
 ALLOWED["simulation"] = BASE | {"neighbors", "models", "checkpoints", "data", "training"}
+ALLOWED["export"] = BASE | {"kernels", "neighbors", "models", "checkpoints"}
 ALLOWED["bench"] = set(ALLOWED) - {"training", "data"}
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "hub", "models", "neighbors", "simulation"}

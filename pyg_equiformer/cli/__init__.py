@@ -6,7 +6,7 @@ from .console import app, seconds  # isort: skip  (says what is missing before a
 
 import typer
 
-from . import train, predict, share, relax, md, sample, denoise, bench, fold, fold_train, fold_use, fold_relax  # isort: skip  # noqa: F401  (registers the commands, in this order)
+from . import train, predict, share, export, relax, md, sample, denoise, bench, fold, fold_train, fold_use, fold_relax  # isort: skip  # noqa: F401  (registers the commands, in this order)
 
 __all__ = ["app", "main", "seconds"]
 

@@ -46,6 +46,7 @@ class Program:
     def __init__(self, members: Sequence[EnergyForces], elements: Sequence[int]) -> None:
         self.members, self.cutoff = list(members), float(members[0].config.cutoff)
         self.like = next(p for p in members[0].parameters() if p.is_floating_point()).detach()
+        self.elements = tuple(elements)
         self.spare = elements[0]  # of the added atom, and in place of atoms that are not known
         self.known = torch.zeros(MAX_Z, dtype=torch.bool, device=self.like.device)
         self.known[list(elements)] = True
