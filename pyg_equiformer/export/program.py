@@ -108,7 +108,7 @@ def _table(target: Tensor, atoms: int) -> NeighborTable:
     """Return the edges of each target as a table, as `kernels.neighbor_table` does, of a width found by the program."""
     degree = target.new_zeros(atoms).scatter_add(0, target, torch.ones_like(target))
     width: Any = degree.amax().clamp(min=2).item()  # a symbol while the program is traced
-    torch._check(width >= 2)  # compilers treat an axis of one place apart
+    torch.sym_constrain_range(width, min=2)  # compilers treat an axis of one place apart
     place = torch.arange(width, device=target.device)
     edges = (degree.cumsum(0) - degree).unsqueeze(1) + place
     order = torch.argsort(target, stable=True)
