@@ -124,7 +124,7 @@ def test_places_and_devices_that_cannot_be_are_refused_at_once(tmp_path, monkeyp
     with pytest.raises(ValueError, match="no CUDA device"):
         export_model(model, tmp_path / "model.pt2", device="cuda")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match="C\\+\\+ compiler.*no-such-compiler"):
+    with pytest.raises(ValueError, match=r"C\+\+ compiler.*no-such-compiler"):
         export_model(model, tmp_path / "model.pt2")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         export_run(tmp_path / "no-run", tmp_path / "model.pt2")
