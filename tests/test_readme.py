@@ -11,10 +11,12 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 RUNNABLE = [b for b in BLOCKS if "checkpoint.pth" not in b]
+#: Compiling takes minutes.
+MARKED = [pytest.param(b, marks=pytest.mark.slow) if "export_model(" in b else b for b in RUNNABLE]
 
 
 @pytest.mark.parametrize(
-    "code", RUNNABLE, ids=["training", "dynamics", "layer", "model", "inputs", "periodic", "dense"]
+    "code", MARKED, ids=["training", "dynamics", "layer", "model", "inputs", "periodic", "export", "dense"]
 )
 def test_the_python_examples_run_as_they_stand(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
