@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = "YlOrRd"
-_WIDTH = 0.45  #: of an edge of weight 1 at its target, Å
+_WIDTH = 0.18  #: of the strongest edge at its target, Å
 
 
 def draw_attention(
@@ -134,9 +134,9 @@ def _draw_nodes(axis: Any, flat: Tensor, pos: Tensor, z: Tensor | None, bonds: T
         near = torch.cdist(pos.double().cpu(), pos.double().cpu()) < 1.25 * (radii + radii.unsqueeze(1))
         bonds = near.triu(1).nonzero().T
     for i, j in () if bonds is None else bonds.T.tolist():
-        axis.plot(*flat[[i, j]].T.tolist(), color="0.75", linewidth=2.5, zorder=1, solid_capstyle="round")
+        axis.plot(*flat[[i, j]].T.tolist(), color="0.3", linewidth=1.2, zorder=2.5, solid_capstyle="round")
     colours = "0.6" if z is None else jmol_colors[z.cpu().numpy()]
-    sizes = 12 if z is None else 260 * covalent_radii[z.cpu().numpy()] ** 2
+    sizes = 12 if z is None else 300 * (0.15 + covalent_radii[z.cpu().numpy()]) ** 2
     axis.scatter(*flat.T.tolist(), s=sizes, c=colours, edgecolors="0.2", linewidths=0.7, zorder=3)
     if z is not None and len(z) <= 60:
         for point, number in zip(flat.tolist(), z.tolist()):
