@@ -195,6 +195,7 @@ def test_constraints_are_kept_over_a_restart(calculator, tmp_path):
     assert not np.array_equal(frames[0].positions[1], frames[-1].positions[1])
 
 
+@pytest.mark.slow
 def test_langevin_dynamics_have_the_temperature_of_their_heat_bath_and_no_drift(metal, tmp_path):
     hot = MDSettings("nvt", temperature=400.0, timestep=2.0, steps=300, every=5, damping=20.0)
     log = read_log(run_md(copper(), metal, tmp_path / "run", hot).folder / "log.csv")
