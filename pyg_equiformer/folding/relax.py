@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -13,63 +12,15 @@ from ..neighbors import radius_graph
 from ..units import KCAL_PER_MOL
 from .amber import PlatformName, RestrainedProtein, Solvent, require_openmm
 from .amber_atoms import residue_needs, stretches
+from .relaxed import Relaxed, mirrored_residues
 from .report import entry_violations
+from .templates import residue_atoms
 from .violations import Violations
 
 STIFFNESS = 10 * KCAL_PER_MOL  #: eV/Å²: AlphaFold's 10 kcal/mol/Å²
 BRIDGE = 3.0  #: Å within which two SG are taken for a disulfide bridge; in crystals they are 2.05 Å apart
 NEAREST = 0.01  #: Å; atoms that are nearer have no direction in which to move apart
 _NAMED = 5  #: residues that an error names
-
-
-@dataclass(frozen=True)
-class Relaxed:
-    """A relaxed structure, and what became of it.
-
-    Args:
-        chains: as they were given, their heavy atoms moved.
-        before, after: violations, of all chains together.
-        energy_before, energy_after: of the force field in eV; before with hydrogens as they were placed, so that it
-            tells of clashes rather than of the structure.
-        rmsd, furthest: how far heavy atoms moved in Å, root mean square and the furthest; nothing is superposed.
-        rounds: minimisations.
-        freed: names of residues that were no longer held in the last of them, such as "A 52A SER".
-        bridges: names of the cysteines that disulfide bridges join.
-    """
-
-    chains: list[Data]
-    before: Violations
-    after: Violations
-    energy_before: float
-    energy_after: float
-    rmsd: float
-    furthest: float
-    rounds: int
-    freed: tuple[str, ...]
-    bridges: tuple[tuple[str, str], ...]
-
-    def summary(self) -> dict[str, Any]:
-        """Return what became of it as plain values, ready for JSON."""
-        return {
-            "violations_before": self.before.count(),
-            "violations_after": self.after.count(),
-            "energy_before": {"value": self.energy_before, "unit": "eV"},
-            "energy_after": {"value": self.energy_after, "unit": "eV"},
-            "rmsd": {"value": self.rmsd, "unit": "Å"},
-            "furthest": {"value": self.furthest, "unit": "Å"},
-            "rounds": self.rounds,
-            "freed": list(self.freed),
-            "bridges": [list(pair) for pair in self.bridges],
-        }
-
-    def __str__(self) -> str:
-        before, after = (sum(found.count().values()) for found in (self.before, self.after))
-        left = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.after.count().items() if n)
-        freed = f"; {len(self.freed)} residues set free" if self.freed else ""
-        return (
-            f"violations {before} → {after}{f' ({left})' if left else ''}, heavy atoms moved by {self.rmsd:.2f} Å, at "
-            f"most {self.furthest:.2f} Å, in {self.rounds} round{'s' * (self.rounds > 1)}{freed}"
-        )
 
 
 def relax(
@@ -93,7 +44,7 @@ def relax(
     The force field is Amber ff99SB at pH 7. Hydrogens, and the second oxygen (OXT) at ends of chains, are not returned.
     Residues are bonded where `seq_pos` follow each other, however far apart they are; where a chain is broken, ends are
     charged as those of chains. SG of cysteines within 3 Å, the nearest pairs first, are bonded. X is taken as alanine,
-    or as glycine where it has no CB. Handedness that is wrong and rings that are threaded stay so.
+    or as glycine where it has no CB. Wrong handedness, which is told, and threaded rings stay.
 
     Args:
         chains: of one structure, with all heavy atoms, as `fold_sequences` or `read_protein_chains(…, "heavy")` give
@@ -141,6 +92,7 @@ def relax(
         if rounds == max_rounds or not bool((wrong & ~free).any()):
             break
         free = free | wrong
+    residues = [torch.cat(each) for each in zip(*(residue_atoms(_moved(*each)) for each in zip(given, pos)))]
     steps = torch.cat([(new - old.pos).norm(dim=1) for new, old in zip(pos, given)])
     return Relaxed(
         [_moved(*each) for each in zip(chains, pos)],
@@ -153,6 +105,7 @@ def relax(
         rounds=rounds,
         freed=tuple(names[k] for k in free.nonzero().flatten().tolist()),
         bridges=tuple((names[a], names[b]) for a, b in pairs),
+        mirrored=tuple(names[k] for k in mirrored_residues(*residues)),
     )
 
 

@@ -22,7 +22,7 @@ def torn():
 
 def test_a_file_is_relaxed_with_its_chains_and_names(torn):
     text = fine(call("fold", "relax", torn, "-o", "new/mended.pdb", "--solvent", "none", "--threads", "1"))
-    assert "violations 3 → 0, heavy atoms moved by 0." in text
+    assert "violations 3 → 0 (peptide bonds 3 → 0); heavy atoms moved by 0." in text
     assert "→ new/mended.pdb" in text
     old, new = (
         [line for line in Path(p).read_text().splitlines() if line.startswith("ATOM")] for p in (torn, "new/mended.pdb")

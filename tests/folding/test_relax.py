@@ -168,7 +168,7 @@ def test_residues_that_violate_are_set_free_round_by_round():
     held = chain.residue != 2
     assert float((found.chains[0].pos - chain.pos)[held].norm(dim=1).max()) < 0.05
     assert float((found.chains[0].pos - chain.pos)[~held].norm(dim=1).max()) > 0.3
-    assert "in 2 rounds; 1 residues set free" in str(found)
+    assert str(found).endswith("rounds: 2; residues set free: 1")
 
 
 def test_springs_have_the_stiffness_that_is_asked_for():
@@ -209,6 +209,16 @@ def test_unknown_residues_are_alanine_or_glycine():
     assert len(new.pos) == len(bare.pos)
 
 
+def test_mirror_images_are_told():
+    chain = strand("AGAA")
+    assert relax([chain], **FAST).mirrored == ()
+    chain.pos[:, 2] *= -1
+    found = relax([chain], **FAST)
+    assert found.mirrored == ("A 1 ALA", "A 3 ALA", "A 4 ALA")
+    assert counts(found) == (0, 0)
+    assert "residues mirrored: 3" in str(found)
+
+
 def test_only_the_nearest_of_several_cysteines_are_bonded():
     from pyg_equiformer.folding.relax import _bridges
 
@@ -237,7 +247,7 @@ def test_the_summary_is_plain_and_tells_units():
     assert told["violations_before"]["peptide_bonds"] == 1
     assert told["rmsd"] == {"value": found.rmsd, "unit": "Å"}
     assert told["energy_after"]["unit"] == "eV"
-    assert str(found).startswith("violations 1 → 0, heavy atoms moved by 0.")
+    assert str(found).startswith("violations 1 → 0 (peptide bonds 1 → 0); heavy atoms moved by 0.")
 
 
 def changed(**values):
