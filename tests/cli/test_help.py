@@ -10,7 +10,8 @@ from pyg_equiformer.cli import app, seconds
 
 from .command import call, fine, one_red_line
 
-COMMANDS = ("train", "resume", "eval", "predict", "share", "export", "relax", "md", "sample", "denoise", "bench", "fold")
+COMMANDS = ("train", "resume", "eval", "predict", "share", "export", "relax", "md")
+COMMANDS += ("sample", "denoise", "bench", "fold")
 
 
 def test_version_is_that_of_the_package():
