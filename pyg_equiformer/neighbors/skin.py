@@ -105,7 +105,8 @@ class SkinNeighbors:
             return _Built(radius_graph(pos, wide), None, then, None, repeats)
         assert cell is not None  # where there are vectors
         assert pbc is not None
-        return _Built(*periodic_edges(pos, wide, cell, pbc), then, vectors, repeats)
+        edge_index, image = periodic_edges(pos, wide, cell, pbc)
+        return _Built(edge_index, image, then, vectors, repeats)
 
     def _serves(self, built: _Built, pos: Tensor, vectors: Tensor | None, repeats: tuple[bool, ...]) -> bool:
         """Return whether no pair that the list left out can be nearer than the cutoff."""
