@@ -3,7 +3,7 @@
     python benchmarks/large_box.py --atoms 1000,10000,100000
 
 Atoms of a diamond lattice are moved at random by 0.05 Å and computed with the preset `small`, untrained, within its
-cutoff of 5 Å unless told otherwise (`--cutoff 6`: 46 neighbours in place of 28), on one thread. Neighbours are found in
+cutoff of 5 Å unless told otherwise (`--cutoff 6`: 44 neighbours in place of 28), on one thread. Neighbours are found in
 the same call. The peak memory is that of the process (VmHWM), PyTorch and all; `per_atom_bytes` leaves out what was
 there before the call. The table of `benchmarks/README.md` is written by `python benchmarks/tables.py`.
 """
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--atoms", default="1000,10000,100000", help="numbers of atoms, separated by commas")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--cutoff", type=float, default=5.0, help="in Å; 28 neighbours within 5, 46 within 6")
+    parser.add_argument("--cutoff", type=float, default=5.0, help="in Å; 28 neighbours within 5, 44 within 6")
     parser.add_argument("--stress", action="store_true", help="compute the stress too")
     parser.add_argument("--here", action="store_true", help="measure one size in this process and print it")
     options = parser.parse_args()
