@@ -1,6 +1,7 @@
 """The figure of a molecular dynamics run."""
 
 import csv
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..training.whole_files import whole_file
@@ -14,6 +15,12 @@ def read_log(path: str | Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
 
+def check_matplotlib() -> None:
+    """Raise an ImportError unless figures can be drawn; asked before a run, not at its end."""
+    if find_spec("matplotlib") is None:
+        raise ImportError('figures need matplotlib: pip install "pyg_equiformer[train]"')
+
+
 def plot_log(log: str | Path, out: str | Path) -> None:
     """Draw energies and temperature over time, and what the ensemble conserves where there is such a thing.
 
@@ -24,10 +31,8 @@ def plot_log(log: str | Path, out: str | Path) -> None:
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError('figures need matplotlib: pip install "pyg_equiformer[train]"') from None
+    check_matplotlib()
+    from matplotlib.figure import Figure
 
     columns = read_log(log)
     time, start = columns["time_ps"], columns["total_eV"][0]

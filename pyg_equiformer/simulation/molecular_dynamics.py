@@ -12,7 +12,7 @@ import numpy as np
 from ..training.whole_files import whole_file
 from .calculator import EquiformerCalculator
 from .dynamics import MDSettings, make_dynamics, set_dynamics_state, start_velocities, temperature
-from .figure import plot_log
+from .figure import check_matplotlib, plot_log
 from .recording import LOG, RESTART, STOPPED, Recorder, force_spread, frame_text, observe, read_restart
 
 Progress = Callable[[int, int], Any]
@@ -84,6 +84,7 @@ def run_md(
         ['log.csv', 'md.png', 'restart.json', 'trajectory.xyz']
     """
     folder = Path(folder)
+    check_matplotlib()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already, expected a new or empty folder, or to resume the run in it")
     atoms, rng = atoms.copy(), np.random.default_rng(settings.seed)
@@ -128,6 +129,7 @@ def resume_md(
         SimulationStopped: as in `run_md`.
     """
     folder = Path(folder)
+    check_matplotlib()
     state = read_restart(folder)
     settings, atoms = state["settings"], state["atoms"]
     changes = {"steps": steps, "max_temperature": max_temperature, "max_spread": max_spread}
