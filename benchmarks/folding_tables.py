@@ -147,3 +147,21 @@ def overfit_text(found: Sequence[Row]) -> str:
         f"RMSD {average:.3f} Å from ten random starts that the training did not see, {worst:.3f} Å from the worst, "
         f"{run['mean']['violations'] * run['residues']:.1f} violations, lDDT {run['mean']['lddt']:.3f}.\n"
     )
+
+
+def relaxed_table(found: Sequence[Row]) -> str:
+    """Rows of `folding_relax.py`."""
+    if not found:
+        return "No results yet.\n"
+    lines = [
+        "| structures | solvent | residues | violations | chains without any | moved | mirrored residues | time each |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in (row for run in found for row in run["relaxed"]):
+        before, after = (sum(row[when].values()) for when in ("before", "after"))
+        lines.append(
+            f"| {row['chains']} {row['set']} | {row['solvent']} | {row['residues']:,} | {before:,} → {after:,} | "
+            f"{row['chains_without_violations']} | {row['rmsd']['value']:.2f} Å | {row['mirrored']} | "
+            f"{row['processor_time']['value'] / row['chains']:.1f} s |"
+        )
+    return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from folding_tables import cost_table, draw_folding, folding_table, overfit_text, round_trip_table
+from folding_tables import cost_table, draw_folding, folding_table, overfit_text, relaxed_table, round_trip_table
 from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
 from periodic_tables import large_box_table, periodic_table
 from tasks import TASKS
@@ -44,6 +44,7 @@ def main() -> None:
         ("folding round trip", round_trip_table([r for r in results_of_all if "round_trip" in r])),
         ("folding overfit", overfit_text(overfit)),
         ("folding cost", cost_table(cost)),
+        ("folding relaxed", relaxed_table([r for r in results_of_all if "relaxed" in r])),
         ("periodic", periodic_table([r for r in results_of_all if "periodic" in r])),
         ("large boxes", large_box_table([r for r in results_of_all if "large_box" in r])),
     ):

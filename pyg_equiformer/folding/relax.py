@@ -39,7 +39,8 @@ def relax(
 
     Hydrogens are added, and the energy is minimised with all heavy atoms held to where they were given. Residues that
     still violate (`structural_violations`) are set free, and it is minimised again from there, until none violates, or
-    none is left to set free, or `max_rounds` are done.
+    none is left to set free, or `max_rounds` are done. (AlphaFold has no solvent, and holds atoms to where the round
+    before left them.)
 
     The force field is Amber ff99SB at pH 7. Hydrogens, and the second oxygen (OXT) at ends of chains, are not returned.
     Residues are bonded where `seq_pos` follow each other, however far apart they are; where a chain is broken, ends are

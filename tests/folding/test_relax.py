@@ -299,6 +299,16 @@ def test_settings_that_make_no_sense_are_refused(settings, told):
         relax([strand("AA")], **settings)
 
 
+def test_a_platform_that_is_not_there_is_refused():
+    import openmm
+
+    there = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
+    if "CUDA" in there:
+        pytest.skip("CUDA is there")
+    with pytest.raises(ValueError, match=f"OpenMM has no platform 'CUDA' here, only {', '.join(there)}"):
+        relax([strand("AA")], platform="CUDA")
+
+
 def test_without_openmm_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openmm", None)
     with pytest.raises(ImportError, match=r'pip install "pyg_equiformer\[relax\]"'):
