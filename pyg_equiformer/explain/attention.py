@@ -87,7 +87,7 @@ def recorded_attention(model: nn.Module) -> Iterator[list[LayerAttention]]:
         for module in model.modules():
             if isinstance(module, CompilesParts) and getattr(module, "compile_blocks", False):
                 stack.callback(setattr, module, "compile_blocks", True)
-                module.compile_blocks = False
+                setattr(module, "compile_blocks", False)  # noqa: B010  (nn.Module's attributes are tensors to mypy)
         for name, conv in convs:
             for handle in _listen(name, conv, found):
                 stack.callback(handle.remove)

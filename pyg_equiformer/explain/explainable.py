@@ -89,7 +89,7 @@ class Explainable(nn.Module):
         node_position: Tensor | None = None,
         node_attr: Tensor | None = None,
     ) -> Tensor:
-        given = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
+        given: dict[str, Any] = {"edge_type": edge_type, "node_position": node_position, "node_attr": node_attr}
         inputs = GraphInputs(
             z, pos, batch, int(batch.max()) + 1, edge_index, edge_attr, edge_shift, prepared=True, **given
         )

@@ -39,9 +39,9 @@ def ordered_inputs(
     Raises:
         ValueError: as the network does.
     """
-    names = ("edge_index", "edge_attr", "edge_shift")
-    given = [edges.pop(name, None) for name in names]
-    inputs = collect_inputs(z, pos, batch, *given, network.config, None, **edges)
+    index, attr, shift = (edges.pop(name, None) for name in ("edge_index", "edge_attr", "edge_shift"))
+    rest: dict[str, Any] = edges
+    inputs = collect_inputs(z, pos, batch, index, attr, shift, network.config, **rest)
     check_positions(inputs.pos)
     if inputs.edge_index is None:
         inputs = inputs._replace(edge_index=radius_graph(inputs.pos, network.config.cutoff, inputs.batch))

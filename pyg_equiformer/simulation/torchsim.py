@@ -72,15 +72,16 @@ class EquiformerTorchSim(ModelInterface):
         elements: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        trained: Any = model
         if isinstance(model, (str, Path)):
             file = _file(Path(model))
-            model = load_model(file)
+            trained = load_model(file)
             elements = read_extra(file).get("elements") if elements is None else elements
-        members = _members(model)
-        weights = next(p for p in model.parameters() if p.is_floating_point())
+        members = _members(trained)
+        weights = next(p for p in trained.parameters() if p.is_floating_point())
         self._device = weights.device if device is None else torch.device(device)
         self._dtype = weights.dtype if dtype is None else dtype
-        self.potential = copy.deepcopy(model).to(device=self._device, dtype=self._dtype).eval()
+        self.potential = copy.deepcopy(trained).to(device=self._device, dtype=self._dtype).eval()
         self._compute_forces = True  # they come with the energy
         self.compute_stress = compute_stress
         self.cutoff: float = members[0].config.cutoff
@@ -138,7 +139,7 @@ def _file(path: Path) -> Path:
 
 def _members(model: Any) -> list[EnergyForces]:
     """Return the potentials of a model: itself, or those of a committee."""
-    members = list(model.models) if isinstance(model, Ensemble) else [model]
+    members: list[Any] = list(model.models) if isinstance(model, Ensemble) else [model]
     for member in members:
         if not isinstance(member, EnergyForces):
             raise ValueError(
