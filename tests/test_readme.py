@@ -18,7 +18,10 @@ MARKED = [pytest.param(b, marks=pytest.mark.slow) if "export_model(" in b else b
 @pytest.mark.parametrize(
     "code",
     MARKED,
-    ids="training dynamics travel torchsim inside layer model inputs periodic export dense".split(),
+    ids=[
+        *("training", "dynamics", "travel", "torchsim", "inside", "layer"),
+        *("model", "inputs", "periodic", "export", "dense"),
+    ],
 )
 def test_the_python_examples_run_as_they_stand(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
