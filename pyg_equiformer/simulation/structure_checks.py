@@ -57,6 +57,7 @@ def check_distances(pos: Tensor, edge_index: Tensor, shift: Tensor | None, least
     """Raise a ValueError if two atoms, or an atom and an image, are nearer than `least` Å.
 
     Example:
+        >>> import torch
         >>> check_distances(torch.eye(3), torch.tensor([[1], [0]]), None, least=0.3)
     """
     if edge_index.shape[1] == 0 or least == 0:
