@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..checkpoints import is_pretrained, load_model, read_extra
 from ..models import EnergyForces, Ensemble
-from ..neighbors import periodic_radius_graph
 
 try:
     from torch_sim.models.interface import ModelInterface
@@ -110,12 +109,8 @@ class EquiformerTorchSim(ModelInterface):
             )
         z, batch, cell = state.atomic_numbers.long(), state.system_idx.long(), state.row_vector_cell
         self._check_elements(z)
-        pbc = torch.as_tensor(state.pbc).cpu().expand(3)
-        edge_index = edge_shift = None
-        if bool(pbc.any()):
-            edge_index, edge_shift = _periodic_edges(pos, cell, pbc, batch, self.cutoff)
-        given: dict[str, Any] = {"edge_index": edge_index, "edge_shift": edge_shift, "cell": cell}
-        out: dict[str, Tensor] = self.potential(z, pos, batch, **given)
+        pbc = torch.as_tensor(state.pbc, device=pos.device).expand(cell.shape[0], 3)
+        out: dict[str, Tensor] = self.potential(z, pos, batch, cell=cell, pbc=pbc)
         return out
 
     def _check_elements(self, z: Tensor) -> None:
@@ -147,15 +142,3 @@ def _members(model: Any) -> list[EnergyForces]:
                 f"{type(member).__name__}"
             )
     return members
-
-
-def _periodic_edges(pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
-    """Return the edges [2, E] and shifts [E, 3] in Å of all systems; atoms of each stand in a row, as in any state."""
-    sizes = batch.bincount(minlength=cell.shape[0]).tolist()
-    edges, shifts, first = [], [], 0
-    for k, size in enumerate(sizes):
-        edge_index, shift = periodic_radius_graph(pos[first : first + size], cutoff, cell[k], pbc.to(pos.device))
-        edges.append(edge_index + first)
-        shifts.append(shift)
-        first += size
-    return torch.cat(edges, dim=1), torch.cat(shifts)
