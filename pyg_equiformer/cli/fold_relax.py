@@ -27,6 +27,12 @@ def relax(
     solvent: Annotated[
         str, typer.Option(help="obc, a generalised Born model of water, or none, which is several times as fast.")
     ] = "obc",
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join", help="Bond residues whose numbers follow each other, also where they are 2 Å apart and more."
+        ),
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="On the CPU. \\[default: all cores]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
@@ -34,12 +40,13 @@ def relax(
 
     Heavy atoms are held by springs where they are; residues that violate after a minimisation are set free for the
     next. All chains of the file are relaxed together, with all their heavy atoms. Written are the heavy atoms of the
-    amino acids: hydrogens, ligands and B-factors are not kept. Needs OpenMM, the extra "relax".
+    amino acids: hydrogens, ligands and B-factors are not kept. Where C and the next N are 2 Å apart the chain is
+    broken, and stays so without --join. Needs OpenMM, the extra "relax".
     """
     from ..data.protein_chains import read_protein_chains
     from ..data.protein_writer import WRITTEN, write_chains
     from ..folding.amber import require_openmm
-    from ..folding.relax import STIFFNESS
+    from ..folding.relax import STIFFNESS, join_by_numbers
     from ..folding.relax import relax as relaxed
     from ..folding.structures import entries_of
 
@@ -54,7 +61,7 @@ def relax(
     if (number := len(entries_of(chains))) != 1:
         raise ValueError(f"{file}: expected one structure, got {number}")
     found = relaxed(
-        chains,
+        [join_by_numbers(chain) for chain in chains] if join else chains,
         stiffness=STIFFNESS if stiffness is None else stiffness,
         max_rounds=max_rounds,
         solvent=solvent,  # type: ignore[arg-type]  # it says what there is

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from itertools import pairwise
 from typing import get_args
 
 import torch
@@ -108,6 +109,34 @@ def relax(
         bridges=tuple((names[a], names[b]) for a, b in pairs),
         mirrored=tuple(names[k] for k in mirrored_residues(*residues)),
     )
+
+
+def join_by_numbers(chain: Data) -> Data:
+    """Return a chain whose residues are bonded where their numbers follow each other, however far apart they are.
+
+    Reading a file takes C and N more than 2 Å apart for a break; in a prediction they are a link to be mended.
+
+    Args:
+        chain: as `read_protein_chains` gives it; residues with insertion codes are bonded as they were read.
+
+    Example:
+        >>> places = torch.tensor([0, 2, 4, 6])
+        >>> chain = Data(residue=torch.arange(4), seq_pos=places, residue_ids=("7", "8", "10", "10A"))
+        >>> join_by_numbers(chain).seq_pos.tolist()  # 9 is missing
+        [0, 1, 3, 5]
+    """
+    seq_pos = torch.zeros(len(chain.residue_ids), dtype=torch.long)
+    seq_pos[chain.residue] = chain.seq_pos
+    steps = seq_pos.diff()
+    for k, (before, after) in enumerate(pairwise(chain.residue_ids)):
+        try:
+            linked = int(after) - int(before) == 1
+        except ValueError:  # an insertion code
+            continue
+        steps[k] = 1 if linked else steps[k]
+    out = copy(chain)
+    out.seq_pos = torch.cat([seq_pos[:1], seq_pos[:1] + steps.cumsum(0)])[chain.residue]
+    return out
 
 
 def _check_settings(stiffness: float, max_rounds: int, solvent: str, platform: str, threads: int | None) -> None:

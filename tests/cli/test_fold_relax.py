@@ -33,6 +33,20 @@ def test_a_file_is_relaxed_with_its_chains_and_names(torn):
     assert "too far off" in fine(call("fold", "check", torn))
 
 
+def test_links_that_are_read_as_breaks_are_joined_where_that_is_asked_for():
+    from pyg_equiformer.data import read_protein_chains
+    from pyg_equiformer.data.protein_writer import write_chains
+    from tests.folding.test_relax import strand
+
+    write_chains("wide.pdb", [strand("AAAA", torn=0.9)])
+    # Four residues that stand alone.
+    assert "these stand alone: A 1 ALA, A 2 ALA" in one_red_line(call("fold", "relax", "wide.pdb", "-o", "o.pdb"))
+    words = ("--solvent", "none", "--threads", "1", "--join")
+    assert "(peptide bonds 3 → 0)" in fine(call("fold", "relax", "wide.pdb", "-o", "o.pdb", *words))
+    (chain,) = read_protein_chains("o.pdb", atoms="heavy").chains
+    assert chain.seq_pos.unique().tolist() == [0, 1, 2, 3]
+
+
 def test_wrong_words_are_told_before_anything_is_done(torn):
     assert "expected a name that ends in .pdb or .cif" in one_red_line(call("fold", "relax", torn, "-o", "out"))
     assert "torn.pdb exists already" in one_red_line(call("fold", "relax", torn, "-o", torn))
