@@ -19,7 +19,8 @@ from torch_geometric.data import Data
 
 from pyg_equiformer.data.protein_chains import read_protein_chains
 from pyg_equiformer.folding import Frames, all_atoms, coarse_grain, fit_templates, quaternion_to_matrix, relax
-from pyg_equiformer.folding.templates import Templates
+from pyg_equiformer.folding.relaxed import mirrored_residues
+from pyg_equiformer.folding.templates import Templates, residue_atoms
 from pyg_equiformer.training.hardware import hardware
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,7 +58,7 @@ def relaxed(chains: Sequence[Data], solvent: Any) -> dict[str, Any]:
     """Relax structures, and return what became of all of them."""
     before: Counter[str] = Counter()
     after: Counter[str] = Counter()
-    squares, furthest, clean, mirrored, rounds, spent = 0.0, 0.0, 0, 0, 0, 0.0
+    squares, furthest, clean, rounds, spent, mirrored = 0.0, 0.0, 0, 0, 0.0, [0, 0]
     for chain in chains:
         start = time.process_time()
         found = relax([chain], solvent=solvent, threads=1)
@@ -67,13 +68,14 @@ def relaxed(chains: Sequence[Data], solvent: Any) -> dict[str, Any]:
         squares += found.rmsd**2 * len(chain.pos)
         furthest, rounds = max(furthest, found.furthest), rounds + found.rounds
         clean += not sum(found.after.count().values())
-        mirrored += len(found.mirrored)
+        mirrored[0] += len(mirrored_residues(*residue_atoms(chain)))
+        mirrored[1] += len(found.mirrored)
     atoms = sum(len(chain.pos) for chain in chains)
     return {
         "chains": len(chains), "residues": sum(len(chain.sequence) for chain in chains), "atoms": atoms,
         "solvent": solvent, "before": dict(before), "after": dict(after), "chains_without_violations": clean,
         "rmsd": {"value": (squares / atoms) ** 0.5, "unit": "Å"}, "furthest": {"value": furthest, "unit": "Å"},
-        "mean_rounds": rounds / len(chains), "mirrored": mirrored,
+        "mean_rounds": rounds / len(chains), "mirrored": dict(zip(("before", "after"), mirrored)),
         "processor_time": {"value": spent, "unit": "s, one thread"},
     }  # fmt: skip
 

@@ -154,14 +154,15 @@ def relaxed_table(found: Sequence[Row]) -> str:
     if not found:
         return "No results yet.\n"
     lines = [
-        "| structures | solvent | residues | violations | chains without any | moved | mirrored residues | time each |",
+        "| structures | solvent | residues | violations | chains without any | moved | mirrored | time each |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in (row for run in found for row in run["relaxed"]):
         before, after = (sum(row[when].values()) for when in ("before", "after"))
+        mirrored = " → ".join(str(row["mirrored"][when]) for when in ("before", "after"))
         lines.append(
             f"| {row['chains']} {row['set']} | {row['solvent']} | {row['residues']:,} | {before:,} → {after:,} | "
-            f"{row['chains_without_violations']} | {row['rmsd']['value']:.2f} Å | {row['mirrored']} | "
+            f"{row['chains_without_violations']} | {row['rmsd']['value']:.2f} Å | {mirrored} | "
             f"{row['processor_time']['value'] / row['chains']:.1f} s |"
         )
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from ..data.protein_atoms import UNKNOWN
 from ..units import KJ_PER_MOL
 from .amber_atoms import CPU_SETTINGS, openmm_topology, thread_settings, with_hydrogens
 
@@ -16,6 +17,11 @@ PlatformName = Literal["auto", "CPU", "CUDA", "Reference"]
 #: Amber ff99SB with the generalised Born model of Onufriev, Bashford and Case (Proteins 55, 383 (2004)).
 FORCE_FIELD = {"obc": ("amber99sb.xml", "amber99_obc.xml"), "none": ("amber99sb.xml",)}
 TOLERANCE = 10.0  #: kJ/mol/nm, root mean square force at which a minimisation ends: OpenMM's default
+#: Å³ that N, C and CB span around Cα at least, and eV/Å⁶ of what they span less; L amino acids have 2.5 Å³.
+LEAST_VOLUME, HANDEDNESS = 1.5, 1.0
+_VOLUME = """0.5*k*min(0, volume-least)^2;
+volume=ax*(by*cz-bz*cy)+ay*(bz*cx-bx*cz)+az*(bx*cy-by*cx);
+ax=x1-x4; ay=y1-y4; az=z1-z4; bx=x2-x4; by=y2-y4; bz=z2-z4; cx=x3-x4; cy=y3-y4; cz=z3-z4"""
 _NEEDS = 'relaxing structures needs OpenMM: pip install "pyg_equiformer[relax]"'
 _FIELD, _RESTRAINTS, _SOLVENT = range(3)  # groups of forces
 _PLATFORMS = {
@@ -42,7 +48,12 @@ def require_openmm() -> Any:
 class RestrainedProtein:
     r"""Chains with hydrogens, whose heavy atoms are held where they were given.
 
-    .. math:: E = E_\text{Amber}(x) + \frac k2 \sum_{a \in \text{held}} |x_a - x_a^0|^2
+    .. math::
+        E = E_\text{Amber}(x) + \frac k2 \sum_{a \in \text{held}} |x_a - x_a^0|^2
+        + \frac{k_V}2 \sum_\text{residues} \min(0, V - V_0)^2, \quad
+        V = (x_N - x_{Cα}) · [(x_C - x_{Cα}) × (x_{Cβ} - x_{Cα})]
+
+    The last term keeps, or gives back, Cα the handedness of L amino acids; where they have it, it is zero.
 
     Hydrogens are those of pH 7, placed the same way each time. Ends of chains, also those at breaks, are charged: they
     get a second oxygen (OXT). X is alanine, or glycine where it has no CB.
@@ -78,6 +89,8 @@ class RestrainedProtein:
         self._rows = heavy.rows
         self._held = list(zip(self._atoms, places[self._atoms].tolist(), heavy.owners, strict=True))
         system = self._system(topology, solvent)
+        names = [a.name for a in topology.atoms()]
+        system.addForce(self._handedness([names[a] for a in self._atoms], "".join(c.sequence for c in chains)))
         self._stiffness = stiffness / KJ_PER_MOL * 100  # kJ/mol/nm²
         self._restraints = self._restrain(system)
         self._solvated = solvent == "obc"
@@ -101,6 +114,20 @@ class RestrainedProtein:
             force.addParticle(atom, [self._stiffness, *place])
         force.setForceGroup(_RESTRAINTS)
         system.addForce(force)
+        return force
+
+    def _handedness(self, names: list[str], letters: str) -> Any:
+        """Force on Cα that are mirrored or nearly so, which Amber alone lets pass; X may be of either kind."""
+        force = self._openmm.CustomCompoundBondForce(4, _VOLUME)
+        force.addGlobalParameter("k", HANDEDNESS / KJ_PER_MOL * 1e6)  # kJ/mol/nm⁶
+        force.addGlobalParameter("least", LEAST_VOLUME / 1e3)  # nm³
+        places: list[dict[str, int]] = [{} for _ in letters]
+        for name, (atom, _, residue) in zip(names, self._held):
+            places[residue][name] = atom
+        for letter, where in zip(letters, places):
+            if letter not in ("G", UNKNOWN):
+                force.addBond([where[name] for name in ("N", "C", "CB", "CA")], [])
+        force.setForceGroup(_RESTRAINTS)
         return force
 
     @property

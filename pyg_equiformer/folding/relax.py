@@ -46,7 +46,8 @@ def relax(
     The force field is Amber ff99SB at pH 7. Hydrogens, and the second oxygen (OXT) at ends of chains, are not returned.
     Residues are bonded where `seq_pos` follow each other, however far apart they are; where a chain is broken, ends are
     charged as those of chains. SG of cysteines within 3 Å, the nearest pairs first, are bonded. X is taken as alanine,
-    or as glycine where it has no CB. Wrong handedness, which is told, and threaded rings stay.
+    or as glycine where it has no CB. Cα that are mirrored are turned (a term of its own, zero in L amino acids);
+    threaded rings stay.
 
     Args:
         chains: of one structure, with all heavy atoms, as `fold_sequences` or `read_protein_chains(…, "heavy")` give

@@ -24,7 +24,7 @@ class Relaxed:
         rounds: minimisations.
         freed: names of residues that were no longer held in the last of them, such as "A 52A SER".
         bridges: names of the cysteines that disulfide bridges join.
-        mirrored: names of residues whose Cα has the handedness of D amino acids in the end, which no violation tells.
+        mirrored: names of residues whose Cα still has the handedness of D amino acids, which no violation tells.
     """
 
     chains: list[Data]
@@ -60,7 +60,7 @@ class Relaxed:
         told = [f"violations {sum(before.values())} → {sum(after.values())}"]
         told[0] += f" ({', '.join(kinds)})" if kinds else ""
         told += [f"heavy atoms moved by {self.rmsd:.2f} Å, at most {self.furthest:.2f} Å", f"rounds: {self.rounds}"]
-        for name, found in (("set free", self.freed), ("mirrored", self.mirrored)):
+        for name, found in (("set free", self.freed), ("still mirrored", self.mirrored)):
             told += [f"residues {name}: {len(found)}"] if found else []
         return "; ".join(told)
 

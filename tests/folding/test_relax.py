@@ -9,6 +9,8 @@ from pyg_equiformer.data import read_protein_chains
 from pyg_equiformer.folding import Relaxed, relax
 from pyg_equiformer.folding.amber import RestrainedProtein
 from pyg_equiformer.folding.relax import STIFFNESS
+from pyg_equiformer.folding.relaxed import mirrored_residues
+from pyg_equiformer.folding.templates import residue_atoms
 from pyg_equiformer.units import KCAL_PER_MOL
 
 from ..shared_data import DATA
@@ -209,14 +211,15 @@ def test_unknown_residues_are_alanine_or_glycine():
     assert len(new.pos) == len(bare.pos)
 
 
-def test_mirror_images_are_told():
-    chain = strand("AGAA")
-    assert relax([chain], **FAST).mirrored == ()
+def test_mirrored_residues_are_turned_unless_they_are_unknown():
+    chain = strand("AGAX")
+    assert mirrored_residues(*residue_atoms(chain)) == []
     chain.pos[:, 2] *= -1
+    assert mirrored_residues(*residue_atoms(chain)) == [0, 2, 3]
     found = relax([chain], **FAST)
-    assert found.mirrored == ("A 1 ALA", "A 3 ALA", "A 4 ALA")
+    assert found.mirrored == ("A 4 UNK",)
     assert counts(found) == (0, 0)
-    assert "residues mirrored: 3" in str(found)
+    assert str(found).endswith("residues still mirrored: 1")
 
 
 def test_only_the_nearest_of_several_cysteines_are_bonded():
