@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import command, console, fail, progress_bar
-from .relax import _MODEL
+from .relax import _MODEL, Device, Threads, calculator_of
 
 
 @command
@@ -44,6 +44,8 @@ def md(
     ] = None,
     index: Annotated[int | None, typer.Option(help="Of the structure, if FILE holds several.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Precision: float64 or float32. \\[default: the model's]")] = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
 ) -> None:
     """Run molecular dynamics with a trained model.
@@ -52,7 +54,7 @@ def md(
     a crash or kill, `pyg-equiformer md --resume -o OUT` goes on from there to the last bit; with --time or --steps it
     makes a run longer.
     """
-    from ..simulation import EquiformerCalculator, MDSettings, SimulationStopped, resume_md, run_md
+    from ..simulation import MDSettings, SimulationStopped, resume_md, run_md
     from ..simulation.structure_files import read_one
 
     fixed = {"ensemble": ensemble, "temperature": temperature, "pressure": pressure, "timestep": timestep, "seed": seed}
@@ -71,7 +73,7 @@ def md(
         if temperature is None and not (given["ensemble"] == "nve" and atoms.get_momenta().any()):
             given["temperature"] = 300.0
         settings, step = MDSettings(**given), given["timestep"]
-    calculator = EquiformerCalculator(models, dtype=dtype)
+    calculator = calculator_of(models, dtype, device, threads)
     with progress_bar("steps") as bar:
         report = _Report(bar, step)
         try:

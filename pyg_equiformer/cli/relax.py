@@ -8,9 +8,11 @@ import typer
 from .console import command, console, fail, progress_bar
 
 if TYPE_CHECKING:
-    from ..simulation import Relaxed
+    from ..simulation import EquiformerCalculator, Relaxed
 
 _MODEL = "Folder of a run, or its model.pt; several times for a committee."
+Device = Annotated[str, typer.Option(help="As in PyTorch: cpu, cuda, cuda:1, …")]
+Threads = Annotated[int, typer.Option(min=1, help="Of the processor.")]
 
 
 @command
@@ -35,6 +37,8 @@ def relax(
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
     pressure: Annotated[float, typer.Option(help="Pressure on the cell in GPa, with --cell.")] = 0.0,
     dtype: Annotated[str, typer.Option(help="Precision: float64 or float32.")] = "float64",
+    device: Device = "cpu",
+    threads: Threads = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Relax structures, and their cells, with a trained model.
@@ -47,12 +51,11 @@ def relax(
         raise ValueError(f"--out: expected a name that ends in .xyz or .extxyz, got {path}")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already, expected the name of a new file (-o OUT), or --overwrite")
-    from ..simulation import EquiformerCalculator
     from ..simulation import relax as relax_one
     from ..simulation.structure_files import read_frames, write_frames
 
     frames = read_frames(structures)
-    calculator = EquiformerCalculator(list(model), dtype=dtype)
+    calculator = calculator_of(model, dtype, device, threads)
     settings: dict[str, Any] = {
         "optimizer": optimizer,
         "fmax": fmax,
@@ -80,6 +83,16 @@ def relax(
     console().print(f"{len(done)} structures → {path}", highlight=False, soft_wrap=True)
     if left := sum(not one.converged for one in done):
         raise fail(f"{left} of {len(done)} structures did not converge within {steps} steps (--steps, --optimizer)")
+
+
+def calculator_of(models: list[Path], dtype: str | None, device: str, threads: int) -> "EquiformerCalculator":
+    """Return the calculator that the options of a command ask for."""
+    import torch
+
+    from ..simulation import EquiformerCalculator
+
+    torch.set_num_threads(threads)
+    return EquiformerCalculator(list(models), dtype=dtype, device=device)
 
 
 def _report(bar: Any, task: Any, number: int) -> Any:

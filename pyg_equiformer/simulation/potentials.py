@@ -118,7 +118,7 @@ def prepare(
         compile: see `Equiformer`.
 
     Raises:
-        ValueError: for another dtype.
+        ValueError: for another dtype, or a device that is not there.
     """
     kinds = {"float32": torch.float32, "float64": torch.float64}
     wanted = kinds.get(dtype) if isinstance(dtype, str) else dtype
@@ -128,7 +128,11 @@ def prepare(
     if wanted is not None:
         model.to(wanted)
     if device is not None:
-        model.to(device)
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:  # PyTorch's ways to say that there is no such device
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"device: expected one that there is here, such as cpu, got {device}: {reason}") from None
     for member in model.models if isinstance(model, Ensemble) else [model]:
         network: Any = member.model
         network.set_compile(compile)
