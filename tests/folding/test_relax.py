@@ -118,7 +118,7 @@ def test_a_shaken_crystal_structure_is_mended_and_comes_nearer_to_the_crystal(cr
     assert found.rmsd == pytest.approx(float(steps.square().mean().sqrt()), abs=1e-5)
     assert found.furthest == pytest.approx(float(steps.max()), abs=1e-5)
     assert found.rmsd < 0.6
-    assert found.energy_after < 0 < found.energy_before
+    assert found.energy_after < 0.01 * found.energy_before
     assert (found.rounds, found.freed) == (1, ())
     assert len(found.bridges) == 4
     ends = [chain.residue_ids.index(name.split()[1]) for pair in found.bridges for name in pair]
