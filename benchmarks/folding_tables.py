@@ -2,6 +2,7 @@
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -87,13 +88,15 @@ def draw_folding(path: Path, found: Sequence[Row]) -> None:
         left.plot(*zip(*points), "o-", color=colors[run["arm"]], markersize=3, linewidth=1.2, label=title)
     left.set(xlabel="steps", ylabel="validation FAPE of one pass, near groups count twice")
     left.legend(frameon=False, fontsize=9)
-    for place, (arm, each) in enumerate(scores_by_protein(found).items()):
-        values = each["lddt"].mean(0)
+    scores = scores_by_protein(found)
+    arms = [arm for arm in TITLES if arm in scores]
+    for place, arm in enumerate(arms):
+        values = scores[arm]["lddt"].mean(0)
         spread = np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
         right.scatter(place + spread, values, s=14, alpha=0.6, linewidths=0, color=colors[arm])
         right.hlines(values.mean(), place - 0.32, place + 0.32, color="0.2", linewidth=1.8)
         right.annotate(f"{values.mean():.3f}", (place + 0.33, values.mean()), fontsize=8, va="center")
-    names = [TITLES[arm].strip("*").replace(" ", "\n", 1) for arm in scores_by_protein(found)]
+    names = [textwrap.fill(TITLES[arm].strip("*"), 14) for arm in arms]
     right.set_xticks(range(len(names)), names, fontsize=8)
     right.set(ylabel="lDDT of Cα, a point for each protein", xlim=(-0.6, len(names) - 0.2))
     right.set_ylim(bottom=0)

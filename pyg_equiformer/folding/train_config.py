@@ -35,7 +35,7 @@ class FoldTrainConfig:
         local_weight: of the error of groups that are near along the chain, see `FoldLoss`.
         interpolate: part of the run in which start frames move from the true ones to those of the model.
         mixed_starts: part of the steps that begin anywhere on the way from the true frames to those of the model; a
-            model that learnt this comes nearer with every pass, so predict with `recycles`.
+            model that learnt this comes nearer in several passes, so predict with `recycles`.
         seed, epochs, max_time, batch_size, accumulate, learning_rate, warmup, final_rate, beta2, weight_decay,
             gradient_clip, ema_decay, select, precision, devices, nodes, threads, workers, validations,
             checkpoint_every, loggers: see `TrainConfig`.
