@@ -75,17 +75,23 @@ def simulate(atoms: Any, calculator: Any, seed: int, options: argparse.Namespace
 
 
 def draw(runs: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw the total energy per atom over time."""
+    """Draw the total energy per atom over time: means of a hundredth of the run each, and the straight lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    for run in runs:
-        n = run["numbers"]
-        label = f"seed {n['seed']}: {n['slope']:.3g} ± {n['standard_error']:.1g} {UNIT}"
-        axes.plot(run["time"], run["energy"], lw=0.7, label=label)
-    axes.set(xlabel="time (ps)", ylabel="total energy (meV/atom)", title=title)
-    axes.legend(fontsize="small")
+    for number, run in enumerate(runs):
+        n, time, energy = run["numbers"], run["time"], run["energy"]
+        label = f"seed {n['seed']}: {n['slope']:.2g} ± {n['standard_error']:.1g} {UNIT}"
+        length = max(1, len(time) // 100)
+        count = len(time) // length
+        means = [x[: count * length].reshape(count, length).mean(axis=1) for x in (time, energy)]
+        axes.plot(*means, ".", ms=3, color=f"C{number}")
+        line = energy.mean() + n["slope"] / 1000 * (time - time.mean())
+        axes.plot(time, line, lw=1.4, color=f"C{number}", label=label)
+    axes.set(xlabel="time (ps)", ylabel="total energy from its start (meV/atom)", title=title)
+    axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] + 0.35 * np.diff(axes.get_ylim())[0])
+    axes.legend(fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

@@ -10,7 +10,7 @@ from .. import keys
 from ..models import EquiformerConfig
 from ..models.geometry import check_positions
 from ..models.inputs import GraphInputs, collect_inputs
-from ..neighbors import radius_graph
+from ..models.prepare import find_neighbors
 from .package import FORMAT, FORMAT_VERSION
 
 
@@ -28,13 +28,14 @@ class ExportedModel:
 
     Shapes:
         z [N], pos [N, 3] in Å, batch [N], or a PyG `Data` / `Batch`; edge_index [2, E] and edge_shift [E, 3] in Å
-        (None: those that `RadiusGraph` stored, else all pairs nearer than the cutoff); cell [B, 3, 3] in Å
+        (None: those that `RadiusGraph` stored, else all pairs nearer than the cutoff, through images too); cell
+        [B, 3, 3] in Å and pbc [B, 3]
         → {"energy": [B] in eV, float64, "forces": [N, 3] in eV/Å, and with a cell "stress": [B, 3, 3] in eV/Å³};
         for committees also their spreads, `<name>_std`. Nothing of it has a gradient.
 
     Raises:
         ValueError: if the file is none of `export_model`; for elements that it is not for, another dtype or device,
-            periodic data without cell or stored neighbours, or inputs of wrong shapes.
+            periodic data without its cell, or inputs of wrong shapes.
         FileNotFoundError: if there is no such file.
     """
 
@@ -67,12 +68,13 @@ class ExportedModel:
         edge_index: Tensor | None = None,
         edge_shift: Tensor | None = None,
         cell: Tensor | None = None,
+        pbc: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        given = collect_inputs(z, pos, batch, edge_index, None, edge_shift, self._config, cell)
+        given = collect_inputs(z, pos, batch, edge_index, None, edge_shift, self._config, cell, pbc=pbc)
         self._check(given)
+        given = find_neighbors(given, self.cutoff)
         near, shift = given.edge_index, given.edge_shift
-        if near is None:
-            near = radius_graph(given.pos, self.cutoff, given.batch)
+        assert near is not None  # found above
         if shift is None:
             shift = given.pos.new_zeros(near.shape[1], 3)
         cells = given.pos.new_zeros(given.num_graphs, 3, 3) if given.cell is None else given.cell

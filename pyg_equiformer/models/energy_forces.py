@@ -174,15 +174,15 @@ class EnergyForces(CompilesParts):
         """Return energy, shares, and gradients by positions and strain, in a form that one graph can hold."""
         tell_sizes(inputs)
 
-        def total(pos: Tensor, strain: Tensor) -> tuple[Tensor, tuple[Tensor, Any]]:
+        def total(pos: Tensor, strain: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
             varied = inputs._replace(pos=pos)
             varied = with_strain(varied, strain) if stress else varied
             energy, shares, _ = self._energy(varied, node_embedding, False, per_atom)
-            return energy.sum(), (energy, shares)
+            return energy.sum(), (energy, shares) if per_atom else (energy,)  # tensors only, as is asked of both
 
         by = (0, 1) if stress else (0,)
-        gradients, (energy, shares) = torch.func.grad(total, argnums=by, has_aux=True)(inputs.pos, no_strain(inputs))
-        return energy, shares, *gradients
+        gradients, told = torch.func.grad(total, argnums=by, has_aux=True)(inputs.pos, no_strain(inputs))
+        return told[0], told[1] if per_atom else None, *gradients
 
     def _energy(
         self, inputs: GraphInputs, node_embedding: Blocks | None, return_features: bool, per_atom: bool
