@@ -45,7 +45,7 @@ def main() -> None:
         ("folding round trip", round_trip_table([r for r in results_of_all if "round_trip" in r])),
         ("folding overfit", overfit_text(overfit)),
         ("folding cost", cost_table(cost)),
-        ("folding relaxed", relaxed_table([r for r in results_of_all if "relaxed" in r])),
+        ("folding relaxed", relaxed_table([r for r in results_of_all if isinstance(r.get("relaxed"), list)])),
         ("periodic", periodic_table([r for r in results_of_all if "periodic" in r])),
         ("nve drift", drift_table([r for r in results_of_all if "runs" in r and "fluctuation_meV_per_atom" in str(r)])),
         ("exported", exported_table([r for r in results_of_all if r.get("benchmark") == "exported"])),
