@@ -157,10 +157,13 @@ def resume_md(
 
 def _with_limit(settings: MDSettings, atoms: Any) -> MDSettings:
     """Return settings that say how hot is too hot, for all of the run."""
+    start = temperature(atoms)
     if settings.max_temperature is not None:
+        if not start <= settings.max_temperature:
+            limit = f"{settings.max_temperature:g} K"
+            raise ValueError(f"max_temperature: expected more than the {start:.0f} K of the start, got {limit}")
         return settings
-    start = settings.temperature if settings.temperature is not None else temperature(atoms)
-    return dataclasses.replace(settings, max_temperature=10 * start)
+    return dataclasses.replace(settings, max_temperature=10 * (settings.temperature or start))
 
 
 @dataclass

@@ -77,6 +77,10 @@ def test_md_takes_a_committee_and_stops_where_it_disagrees(force_field):
         (["water.xyz", "-m", "RUN", "--index", "4"], "there is none of index 4"),
         (["two.xyz", "-m", "RUN"], "holds 2 structures, expected --index"),
         (["--resume"], "expected the folder of the run, -o OUT"),
+        (
+            ["water.xyz", "--model", "RUN", "--max-temperature", "200"],
+            "more than the 300 K of the start",
+        ),
         (["water.xyz", "--model", "RUN", "--device", "toaster"], "device: expected one that there is here"),
         (["--resume", "-o", "nothing"], "expected the folder of a molecular dynamics run"),
         (["--resume", "-o", "nothing", "--seed", "3"], "--seed are those of the run"),
