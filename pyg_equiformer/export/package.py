@@ -13,6 +13,7 @@ import torch
 
 from ..checkpoints import load_model, read_extra
 from ..models import EnergyForces, Ensemble
+from ..models.ensemble import potentials_of
 from .program import INPUTS, OUTPUTS, Program, trace
 
 FORMAT = "pyg_equiformer exported potential"
@@ -120,13 +121,8 @@ def make_program(
     model: Any, *, elements: Sequence[int] | None = None, dtype: DtypeKind | None = None, device: DeviceKind = "cpu"
 ) -> Program:
     """Return the function that is to be exported, of a copy of the model; arguments as in `export_model`."""
-    members: list[Any] = list(model.models) if isinstance(model, Ensemble) else [model]
+    members = potentials_of(model)
     for member in members:
-        if not isinstance(member, EnergyForces):
-            raise ValueError(
-                f"expected a model of energies (EnergyForces, or an Ensemble of such) to export, got "
-                f"{type(member).__name__}"
-            )
         config = member.config
         more = [name for name in _FURTHER_INPUTS if getattr(config, name)]
         if more:

@@ -102,6 +102,27 @@ class Ensemble(nn.Module):
         return f"{len(self.models)} members"
 
 
+def potentials_of(model: Any) -> list[EnergyForces]:
+    """Return the potentials of a model: itself, or those of a committee.
+
+    Raises:
+        ValueError: for a model of another kind.
+
+    Example:
+        >>> from pyg_equiformer import Equiformer
+        >>> potential = EnergyForces(Equiformer.from_preset("small", num_layers=1))
+        >>> len(potentials_of(potential)), len(potentials_of(Ensemble([potential, potential])))
+        (1, 2)
+    """
+    members: list[Any] = list(model.models) if isinstance(model, Ensemble) else [model]
+    for member in members:
+        if not isinstance(member, EnergyForces):
+            raise ValueError(
+                f"expected a model of energies (EnergyForces, or an Ensemble of them), got {type(member).__name__}"
+            )
+    return members
+
+
 def _signature(model: Member) -> dict[str, Any]:
     """Return what members must have in common."""
     inputs = ("cutoff", "edge_dim", "num_edge_types", "num_tokens", "num_positions", "irreps_node")

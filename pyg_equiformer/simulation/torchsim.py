@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..checkpoints import is_pretrained, load_model, read_extra
 from ..models import EnergyForces, Ensemble
+from ..models.ensemble import potentials_of
 
 try:
     from torch_sim.models.interface import ModelInterface
@@ -76,7 +77,7 @@ class EquiformerTorchSim(ModelInterface):
             file = _file(Path(model))
             trained = load_model(file)
             elements = read_extra(file).get("elements") if elements is None else elements
-        members = _members(trained)
+        members = potentials_of(trained)
         weights = next(p for p in trained.parameters() if p.is_floating_point())
         self._device = weights.device if device is None else torch.device(device)
         self._dtype = weights.dtype if dtype is None else dtype
@@ -94,7 +95,7 @@ class EquiformerTorchSim(ModelInterface):
     @compute_stress.setter
     def compute_stress(self, compute_stress: bool) -> None:
         self._compute_stress = bool(compute_stress)
-        for member in _members(self.potential):
+        for member in potentials_of(self.potential):
             member.stress = self._compute_stress
 
     @torch.no_grad()
@@ -130,15 +131,3 @@ def _file(path: Path) -> Path:
             f"there is no file {file}, expected the folder of a run, its model.pt, or a shared model"
         )
     return file
-
-
-def _members(model: Any) -> list[EnergyForces]:
-    """Return the potentials of a model: itself, or those of a committee."""
-    members: list[Any] = list(model.models) if isinstance(model, Ensemble) else [model]
-    for member in members:
-        if not isinstance(member, EnergyForces):
-            raise ValueError(
-                f"expected a model of energies and forces (EnergyForces, or an Ensemble of them), got "
-                f"{type(member).__name__}"
-            )
-    return members

@@ -118,7 +118,7 @@ def test_trained_models_are_loaded_and_refuse_what_they_never_saw(tmp_path):
 
 
 def test_what_cannot_be_used_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a model of energies and forces .*, got PropertyModel"):
+    with pytest.raises(ValueError, match=r"expected a model of energies .*, got PropertyModel"):
         EquiformerTorchSim(PropertyModel(tiny(num_layers=1), ["gap"]))
     with pytest.raises(FileNotFoundError, match=r"there is no file .*model\.pt"):
         EquiformerTorchSim(tmp_path)
