@@ -4,6 +4,7 @@ import copy
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -82,7 +83,9 @@ def export_model(
         "aot_inductor.check_lowerbound": False,  # programs serve one atom and no edge as well
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, warnings.catch_warnings():
+        # PyTorch warns of a function of its own that it copies.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         part = torch._inductor.aoti_compile_and_package(
             traced, package_path=f"{folder}/{path.name}", inductor_configs=settings
         )
