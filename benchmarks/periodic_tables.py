@@ -29,7 +29,7 @@ def _cells(errors: dict[str, Any]) -> str:
 def large_box_table(found: list[dict[str, Any]]) -> str:
     """Return time and memory of each box of `large_box.py`."""
     lines = [
-        "| cutoff | atoms | edges | time beside other work (of the processor) | peak memory | for each atom | where |",
+        "| cutoff | atoms | edges | time (of the processor) | peak memory | for each atom | where |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in sorted(found, key=lambda r: (r["stress"], r["cutoff"])):

@@ -11,6 +11,7 @@ from pyg_equiformer.models import energy_forces
 from pyg_equiformer.testing import assert_forces_match_finite_differences, assert_model_equivariant
 
 from .conftest import tiny
+from .finite_stress import finite_stress
 
 CUTOFF = 3.5
 
@@ -38,14 +39,7 @@ def test_stress_is_the_finite_difference_of_the_energy_by_the_strain(preset):
     model = potential(preset)
     data = crystal()
     stress, volume = model(data)["stress"][0].detach(), float(torch.linalg.det(data.cell[0]))
-    h, found = 1e-4, torch.zeros(3, 3, dtype=torch.float64)
-    for a in range(3):
-        for b in range(3):
-            strain = torch.zeros(3, 3, dtype=torch.float64)
-            strain[a, b] += h / 2
-            strain[b, a] += h / 2
-            up, down = (float(model(crystal(sign * strain))["energy"].detach()) for sign in (1, -1))
-            found[a, b] = (up - down) / (2 * h) / volume
+    found = finite_stress(lambda strain: float(model(crystal(strain))["energy"].detach()), volume)
     assert stress.abs().max() > 1e-3
     assert (stress - found).abs().max() < 1e-6 * max(1.0, float(stress.abs().max()))
 
