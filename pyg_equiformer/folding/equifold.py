@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from ..models import Equiformer
+from ..models.pretrained import Pretrained
 from ..nn import Linear
 from ..o3 import Blocks
 from .coarse_grain import group_atoms, residue_positions
@@ -62,7 +63,7 @@ class Folded:
         return confidence_of(self.confidence_logits)
 
 
-class EquiFold(nn.Module):
+class EquiFold(Pretrained, nn.Module):
     r"""Fold proteins with equivariant attention between rigid groups of atoms (bioRxiv 2022.10.07.511322).
 
     .. math:: h, (R, T) \leftarrow \mathrm{Block}_b\big(t, (R, T), h\big), \qquad x_{ga} = R_g\, s_{ta} + T_g

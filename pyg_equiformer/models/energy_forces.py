@@ -14,6 +14,7 @@ from .features import Features
 from .inputs import GraphInputs, collect_inputs
 from .precision import products_in
 from .prepare import prepare_edges, tell_sizes, worth_chunks
+from .pretrained import Pretrained
 from .references import atomic_references, check_references
 from .shares import equal_shares
 from .stress import check_cells, no_strain, stress_from_strain, with_strain
@@ -26,7 +27,7 @@ class Wanted(NamedTuple):
     per_atom: bool
 
 
-class EnergyForces(CompilesParts):
+class EnergyForces(Pretrained, CompilesParts):
     r"""Energy, forces as its exact negative gradient, and on request stress as its derivative by the strain.
 
     .. math:: E = s \cdot \mathrm{model}(z, x) + t + \sum_i e_{z_i}, \qquad F_i = -\frac{\partial E}{\partial x_i},

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from .energy_forces import EnergyForces
 from .inputs import collect_inputs
 from .prepare import find_neighbors
+from .pretrained import Pretrained
 from .properties import PropertyModel
 
 Member = EnergyForces | PropertyModel
 
 
-class Ensemble(nn.Module):
+class Ensemble(Pretrained, nn.Module):
     r"""Mean and spread of models that were trained apart, as an estimate of how certain they are.
 
     .. math:: \bar y = \frac{1}{K} \sum_k y_k, \qquad \sigma = \sqrt{\frac{1}{K} \sum_k (y_k - \bar y)^2}

@@ -21,13 +21,14 @@ from .node_inputs import NodeInputs
 from .precision import PrecisionKind, check_precision, products_in, weight_dtype
 from .prepare import find_neighbors, prepare_edges, worth_chunks
 from .presets import preset_config
+from .pretrained import Pretrained
 from .reversible import reversible_blocks
 from .shares import equal_shares
 
 CheckpointKind = Literal["none", "tensor_product", "block"]
 
 
-class Equiformer(CompilesParts):
+class Equiformer(Pretrained, CompilesParts):
     r"""Equiformer: equivariant graph attention transformer for atomistic graphs (arXiv 2206.11990).
 
     Args:

@@ -10,12 +10,13 @@ from ..kernels import segment_sum
 from ..o3 import Blocks
 from .equiformer import Equiformer
 from .inputs import collect_inputs
+from .pretrained import Pretrained
 from .references import atomic_references, check_references
 
 _TAKEN = ("features", "edges")
 
 
-class PropertyModel(nn.Module):
+class PropertyModel(Pretrained, nn.Module):
     r"""The outputs of an `Equiformer` as properties with names and units.
 
     .. math:: y_k = t_k + s_k \cdot \mathrm{model}(z, x)_k + \sum_i r_{z_i, k}

@@ -62,6 +62,25 @@ def test_a_model_comes_back_to_the_last_bit(tmp_path, kind, dtype):
     assert {p.name for p in (tmp_path / "m").iterdir()} == {"README.md", "config.json", "model.safetensors"}
 
 
+@pytest.mark.parametrize("kind", kinds())
+def test_methods_of_a_model_do_what_the_functions_do(tmp_path, kind):
+    model = kinds()[kind]
+    told = {"title": "Mine", "extra": {"elements": [1, 8]}}
+    model.save_pretrained(tmp_path / "method", **told)
+    save_pretrained(model, tmp_path / "function", **told)
+    for name in ("README.md", "config.json", "model.safetensors"):
+        assert (tmp_path / "method" / name).read_bytes() == (tmp_path / "function" / name).read_bytes()
+    again = type(model).from_pretrained(tmp_path / "method")
+    assert type(again) is type(model)
+    assert same(model, again)
+
+
+def test_a_class_refuses_models_of_another_class(tmp_path):
+    potential().save_pretrained(tmp_path / "m")
+    with pytest.raises(ValueError, match="holds a model of class EnergyForces, expected PropertyModel"):
+        PropertyModel.from_pretrained(tmp_path / "m")
+
+
 def test_a_file_of_a_model_and_its_folder_hold_the_same(tmp_path):
     extra = {"elements": [1, 8], "note": "mine", "nested": {"lengths": [1.5, None, True]}}
     save_model(tmp_path / "model.pt", potential(), **extra)
@@ -285,6 +304,13 @@ def test_a_model_goes_to_a_repository_and_comes_back(hub, tmp_path, monkeypatch)
         ("upload_folder", "ada/water", "Upload a model of pyg_equiformer", None),
         ("snapshot_download", "ada/water", "v1", "secret", False),
     ]
+
+
+def test_the_method_of_a_model_puts_it_into_a_repository(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert potential().push_to_hub("ada/water", private=True, title="Water of Ada") == "https://hub.example/ada/water"
+    assert ("create_repo", "ada/water", True, True, None) in hub.calls
+    assert same(potential(), EnergyForces.from_pretrained("ada/water", revision="v1"))
 
 
 def test_a_folder_goes_with_the_card_that_was_edited_and_without_other_files(hub, tmp_path):
