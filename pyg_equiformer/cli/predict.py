@@ -7,7 +7,7 @@ import typer
 
 from .console import command, console, progress_bar
 
-_RUN = "Folder of a run, or its model.pt."
+_RUN = "Folder of a run, its model.pt, or a shared model."
 
 
 @command

@@ -10,7 +10,7 @@ from .console import command, console, fail, progress_bar
 if TYPE_CHECKING:
     from ..simulation import EquiformerCalculator, Relaxed
 
-_MODEL = "Folder of a run, or its model.pt; several times for a committee."
+_MODEL = "Folder of a run, its model.pt, or a shared model; several times for a committee."
 Device = Annotated[str, typer.Option(help="As in PyTorch: cpu, cuda, cuda:1, …")]
 Threads = Annotated[int, typer.Option(min=1, help="Of the processor.")]
 

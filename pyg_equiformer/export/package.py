@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ..checkpoints import load_model, read_extra
+from ..checkpoints import find_model, load_model, read_extra
 from ..models import EnergyForces, Ensemble
 from ..models.ensemble import potentials_of
 from .program import INPUTS, OUTPUTS, Program, trace
@@ -99,7 +99,7 @@ def export_run(
     """Export the model of a training run for the elements that it was trained on, see `export_model`.
 
     Args:
-        run: folder of the run, or its `model.pt`, or another file of `save_model`.
+        run: folder of the run, or its `model.pt`, another file of `save_model`, or a shared model.
         path: new file, which ends in .pt2.
         dtype: "float32" or "float64"; None: that of the model.
         device: "cpu" or "cuda".
@@ -111,10 +111,7 @@ def export_run(
         FileNotFoundError: if there is no such model.
         ValueError: as `export_model`.
     """
-    file = Path(run)
-    file = file / "model.pt" if file.is_dir() else file
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}, expected the folder of a run or its model.pt")
+    file = find_model(run)
     elements = read_extra(file).get("elements") or None
     _check_place(Path(path), device)
     return export_model(load_model(file), path, elements=elements, dtype=dtype, device=device)
@@ -125,14 +122,9 @@ def make_program(
 ) -> Program:
     """Return the function that is to be exported, of a copy of the model; arguments as in `export_model`."""
     members = potentials_of(model)
-    for member in members:
-        config = member.config
-        more = [name for name in _FURTHER_INPUTS if getattr(config, name)]
-        if more:
-            raise ValueError(f"exported models take atoms and edges alone, but this one has further inputs: {more}")
-    if dtype not in (None, *get_args(DtypeKind)):
-        raise ValueError(f"dtype must be one of {get_args(DtypeKind)}, got {dtype!r}")
-    known = _elements(members, elements)
+    refuse_further_inputs(members)
+    check_dtype(dtype)
+    known = check_elements(members, elements)
     copies = [_prepared(member, dtype, device) for member in members]
     return Program(copies, known)
 
@@ -171,8 +163,21 @@ def _check_place(path: Path, device: str) -> None:
         raise ValueError(f"export needs a C++ compiler, but there is no {compiler!r}: install one, or name it in CXX")
 
 
-def _elements(members: Sequence[EnergyForces], wanted: Sequence[int] | None) -> list[int]:
-    """Return the atomic numbers that all members have weights and reference energies for."""
+def check_dtype(dtype: Any) -> None:
+    """Raise a ValueError unless it is a name of `DtypeKind` or None."""
+    if dtype not in (None, *get_args(DtypeKind)):
+        raise ValueError(f"dtype must be one of {get_args(DtypeKind)}, got {dtype!r}")
+
+
+def refuse_further_inputs(members: Sequence[EnergyForces]) -> None:
+    """Raise a ValueError for networks that take more than atoms and edges."""
+    for member in members:
+        if more := [name for name in _FURTHER_INPUTS if getattr(member.config, name)]:
+            raise ValueError(f"exported models take atoms and edges alone, but this one has further inputs: {more}")
+
+
+def check_elements(members: Sequence[EnergyForces], wanted: Sequence[int] | None) -> list[int]:
+    """Return the atomic numbers wanted, or all that all members have weights and reference energies for."""
     known = set(members[0].config.elements)
     for member in members:
         known &= set(member.config.elements)

@@ -8,14 +8,14 @@ from typing import Any
 from torch import nn
 
 from .. import __version__
-from ..checkpoints import is_pretrained, model_content, model_from_content, read_pretrained
+from ..checkpoints import find_model, model_content, model_from_content, read_pretrained
 from ..checkpoints.files import FORMAT
 from ..checkpoints.official import read_torch_file
 from ..folding import EquiFold
 from ..folding.saving import FORMAT as FOLD_FORMAT
 from ..folding.saving import fold_content, fold_from_content
 
-MODEL, METRICS = "model.pt", "metrics.json"
+METRICS = "metrics.json"
 _PATHS = ("data", "valid", "test", "data_root", "structures")
 
 
@@ -35,13 +35,8 @@ def content_of(source: nn.Module | str | Path, extra: Mapping[str, Any]) -> dict
         content: dict[str, Any] = make(source, extra)
         return content
     path = Path(source)
-    if is_pretrained(path):
-        content = read_pretrained(path)
-    else:
-        file = path / MODEL if path.is_dir() else path
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {file}, expected the folder of a run or its {MODEL}")
-        content = read_torch_file(file)
+    file = find_model(path)
+    content = read_pretrained(file) if file.is_dir() else read_torch_file(file)
     build(path, content)  # what does not load is not passed on
     content = {**content, "package": content.get("package", __version__)}
     told = dict(content.get("extra") or {})

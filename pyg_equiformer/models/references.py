@@ -37,7 +37,7 @@ def atomic_references(z: Tensor, references: Mapping[int, float | Sequence[float
     table = torch.full((MAX_Z, *values.shape[1:]), torch.nan, dtype=torch.float64)
     table[list(references)] = values
     each = table.to(z.device)[z]
-    unknown = each.isnan().reshape(z.shape[0], -1).any(dim=1)
+    unknown = each.isnan() if each.dim() == 1 else each.isnan().any(dim=1)
     if bool(unknown.any()):
         missing = sorted(set(z[unknown].tolist()))
         raise ValueError(f"no {what} for Z = {missing}, only for {sorted(references)}")

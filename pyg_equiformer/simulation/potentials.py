@@ -10,7 +10,6 @@ from torch import nn
 
 from .. import checkpoints
 from ..models import EnergyForces, Ensemble, Equiformer, PropertyModel
-from ..training.trained_file import MODEL
 
 Source = str | Path | nn.Module
 
@@ -73,9 +72,7 @@ def _members(source: Any) -> list[_Member]:
     elements: Any = None
     name = f"a {type(source).__name__}"
     if isinstance(source, str | Path):
-        file = Path(source) / MODEL if Path(source).is_dir() else Path(source)
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {file}, expected the folder of a run or its {MODEL}")
+        file = checkpoints.find_model(source)
         name, elements, source = str(file), checkpoints.read_extra(file).get("elements"), checkpoints.load_model(file)
     parts = list(source.models) if isinstance(source, Ensemble) else [source]
     members = []

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints import is_pretrained, load_model, read_extra
+from ..checkpoints import find_model, load_model, read_extra
 from ..models import EnergyForces, Ensemble
 from ..models.ensemble import potentials_of
 
@@ -74,7 +74,7 @@ class EquiformerTorchSim(ModelInterface):
         super().__init__()
         trained: Any = model
         if isinstance(model, (str, Path)):
-            file = _file(Path(model))
+            file = find_model(model)
             trained = load_model(file)
             elements = read_extra(file).get("elements") if elements is None else elements
         members = potentials_of(trained)
@@ -122,12 +122,3 @@ class EquiformerTorchSim(ModelInterface):
 
     def extra_repr(self) -> str:
         return f"cutoff={self.cutoff} Å, dtype={self._dtype}, compute_stress={self._compute_stress}"
-
-
-def _file(path: Path) -> Path:
-    file = path / "model.pt" if path.is_dir() and not is_pretrained(path) else path
-    if not file.exists():
-        raise FileNotFoundError(
-            f"there is no file {file}, expected the folder of a run, its model.pt, or a shared model"
-        )
-    return file

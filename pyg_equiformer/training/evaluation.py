@@ -74,11 +74,7 @@ def load_run(path: str | Path) -> TrainedRun:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no model that was trained by `train`.
     """
-    path = Path(path)
-    shared = checkpoints.is_pretrained(path)
-    file = path / MODEL if path.is_dir() and not shared else path
-    if not shared and not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}, expected the folder of a run or its {MODEL}")
+    file = checkpoints.find_model(path)
     extra = checkpoints.read_extra(file)
     if "training" not in extra or "targets" not in extra:
         raise ValueError(f"{file} was not trained by pyg-equiformer train, expected the {MODEL} of a run")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoints
+from ..checkpoints import MODEL as MODEL
 from .averaging import EMAWeights
 from .engine import Callback, LightningModule, TorchCheckpointIO, Trainer
 from .loop_task import LoopData, LoopTask
 from .progress import StopOnInterrupt
-from .trained_file import MODEL as MODEL
 
 STATE = "last.ckpt"  #: the state of the run, to go on from
 SAVE_SECONDS = 60.0  #: time between two saves of the state, unless told otherwise

@@ -10,8 +10,6 @@ from .. import checkpoints
 from ..data.structure_sets import Target
 from .config import TrainConfig
 
-MODEL = "model.pt"  #: the trained model in a run's folder
-
 
 def save_trained(
     path: Path, model: nn.Module, config: TrainConfig, targets: Sequence[Target], elements: Sequence[int]

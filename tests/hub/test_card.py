@@ -5,8 +5,8 @@ import torch
 
 from pyg_equiformer import EnergyForces, Ensemble, PropertyModel
 from pyg_equiformer.checkpoints import model_content
+from pyg_equiformer.elements import SYMBOLS, symbol
 from pyg_equiformer.hub import model_card
-from pyg_equiformer.hub.card import SYMBOLS, symbol
 
 from ..models.conftest import tiny
 

@@ -104,6 +104,17 @@ def test_a_committee_gives_means_and_spreads_from_whatever_it_is_made_of(tmp_pat
     assert "forces" in want.calc.export_properties()
 
 
+def test_a_shared_folder_serves_as_a_run_does(tmp_path):
+    pytest.importorskip("safetensors")
+    model = potential()
+    model.save_pretrained(tmp_path / "shared", extra={"elements": [8, 11, 17]})
+    atoms = salt()
+    atoms.calc = EquiformerCalculator(tmp_path / "shared")
+    assert atoms.get_potential_energy() == with_calc(salt(), model).get_potential_energy()
+    with pytest.raises(ValueError, match="trained"):
+        Atoms("H", [[0, 0, 0]], calculator=atoms.calc).get_potential_energy()
+
+
 def test_lists_with_a_skin_are_reused_and_change_no_digit():
     model = potential()
     rng, fresh, kept = np.random.default_rng(0), with_calc(salt(), model, skin=0.0), with_calc(salt(), model, skin=1.0)

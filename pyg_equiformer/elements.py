@@ -1,0 +1,19 @@
+"""Symbols of the elements."""
+
+_SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
+    "Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W "
+    "Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt "
+    "Ds Rg Cn Nh Fl Mc Lv Ts Og"
+)
+SYMBOLS = tuple(_SYMBOLS.split())  #: of the elements, by atomic number
+
+
+def symbol(z: int) -> str:
+    """Return the symbol of an element.
+
+    Example:
+        >>> symbol(8), symbol(119)
+        ('O', 'Z119')
+    """
+    return SYMBOLS[z] if 0 < z < len(SYMBOLS) else f"Z{z}"
