@@ -125,12 +125,12 @@ class MliapPotential:
 
     def _evaluate(self, data: Any) -> tuple[Tensor, Tensor]:
         """Return energies of listed atoms in eV and gradients by the pair vectors [E, 3] in eV/Å, float64."""
-        elems = torch.as_tensor(data.elems)  # -1 for types without an element, which no pair has
+        elems = _tensor(data.elems)  # -1 for types without an element, which no pair has
         device = elems.device
         z = torch.tensor(self.elements, device=device)[elems.long().clamp(min=0)]
-        own = torch.as_tensor(data.iatoms)[: data.nlistatoms].long()
-        pairs = [torch.as_tensor(side).long() for side in (data.pair_j, data.pair_i)]
-        vectors = torch.as_tensor(data.rij).clone()
+        own = _tensor(data.iatoms)[: data.nlistatoms].long().to(device)
+        pairs = [_tensor(side).long().to(device) for side in (data.pair_j, data.pair_i)]
+        vectors = _tensor(data.rij).double().view(-1, 3).to(device).clone()
         if not bool(vectors.isfinite().all()):
             raise ValueError("expected finite positions, but LAMMPS has pairs of atoms with vectors that are not")
         members = potentials_of(self.potential.to(device))
@@ -157,6 +157,11 @@ class MliapPotential:
 
     def _with_ghosts(self, part: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return fill_ghosts(args[0], self._data), *args[1:]
+
+
+def _tensor(array: Any) -> Tensor:
+    """Return an array of LAMMPS, which shares its memory; None stands for arrays without an entry."""
+    return torch.empty(0) if array is None else torch.as_tensor(array)
 
 
 def export_mliap(run: str | Path, path: str | Path, *, dtype: DtypeKind | None = None) -> list[str]:

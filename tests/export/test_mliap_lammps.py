@@ -39,6 +39,17 @@ thermo_style custom step pe ke etotal pxx pyy pzz pxy pxz pyz
 thermo_modify format float %.15g
 {more}
 """
+MOLECULE = (
+    """region box block 0 80 0 20 0 20
+create_box 2 box
+create_atoms 1 single 4.0 5.0 5.0
+create_atoms 2 single 5.6 5.1 5.0
+create_atoms 2 single 2.5 5.2 5.3
+create_atoms 2 single 25.0 12.0 12.0
+"""
+    + SCRIPT[SCRIPT.index("mass 1") : SCRIPT.index("displace")]
+    + SCRIPT[SCRIPT.index("pair_style") :]
+)
 ONCE = """compute each all pe/atom
 run 0
 write_dump all custom atoms.txt id type x y z fx fy fz c_each modify sort id format float %.15g
@@ -66,10 +77,10 @@ def model(**settings) -> EnergyForces:
     return EnergyForces(made.model, energy_scale=made.energy_scale, atomic_energies=made.atomic_energies)
 
 
-def run(folder: Path, potential: EnergyForces, more: str, processes: int = 1, size: int = 2):
+def run(folder: Path, potential: EnergyForces, more: str, processes: int = 1, size: int = 2, script: str = SCRIPT):
     """Return thermo lines and dumped atoms of a run of LAMMPS."""
     MliapPotential(potential, [8, 14]).save(folder / "model.pkl")
-    (folder / "in.lmp").write_text(SCRIPT.format(n=size, more=more))
+    (folder / "in.lmp").write_text(script.format(n=size, more=more))
     if processes > 1 and MPIRUN is None:
         pytest.skip("needs mpirun")
     launch = [MPIRUN, "-n", str(processes)] if processes > 1 else []
@@ -112,6 +123,18 @@ def test_energy_forces_and_pressure_are_those_of_the_potential(tmp_path, layers,
     wanted = [stress[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
     np.testing.assert_allclose(thermo[0, 4:10], wanted, rtol=1e-5, atol=1e-6 * np.abs(stress).max())
     assert np.abs(atoms[:, 5:8]).max() > 0.1
+
+
+def test_processes_without_neighbours_or_atoms_keep_the_others_company(tmp_path):
+    """A molecule in a corner of a large box: one process has no atom, and sees no ghost."""
+    script = SCRIPT[: SCRIPT.index("lattice")] + MOLECULE
+    _, atoms, _ = run(tmp_path, made := model(num_layers=2), ONCE, 2, script=script)
+    z = torch.tensor([0, 14, 8])[torch.from_numpy(atoms[:, 1]).long()]
+    with torch.no_grad():
+        out = made(z, torch.from_numpy(atoms[:, 2:5].copy()))
+    np.testing.assert_allclose(atoms[:, 5:8], out["forces"].numpy(), atol=1e-9)
+    assert np.abs(atoms[:3, 5:8]).max() > 0.1
+    assert np.abs(atoms[3, 5:8]).max() == 0  # the lone atom
 
 
 def test_dynamics_keep_the_energy_and_go_the_same_way_in_two_processes(tmp_path):
