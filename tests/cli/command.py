@@ -1,6 +1,7 @@
 """The command line as a user meets it, and small files to give to it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,7 +52,13 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     """Start a command in a process of its own, to be interrupted."""
     command = [sys.executable, "-m", "pyg_equiformer.cli", *arguments]
     env = {**os.environ, **WIDE, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, text=True, env=env, preexec_fn=_listen)
+
+
+def _listen() -> None:
+    """Heed Ctrl-C again, which shells teach jobs in the background to ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
