@@ -2,6 +2,7 @@
 
     python benchmarks/exported.py                    # the preset small and the published MD17 network
     python benchmarks/exported.py --preset small --molecules 1 --repeats 5
+    python benchmarks/exported.py --preset md17 --no-compiled --add    # compiling this one takes tens of minutes
 
 All three compute the same batches in turn, one timing of each after the other, and the medians are written. Networks
 have new weights, molecules are made up (`pyg_equiformer.bench.systems`). Compiling takes minutes, which are told apart.
@@ -29,18 +30,21 @@ from pyg_equiformer.models import preset_config
 RESULTS = Path(__file__).parent / "results"
 
 
-def potentials(preset: str, device: torch.device) -> tuple[dict[str, Any], float]:
-    """Return one network three times over, and how long its export took in s."""
+def potentials(preset: str, device: torch.device, compiles: bool) -> tuple[dict[str, Any], float]:
+    """Return one network two or three times over, and how long its export took in s."""
     torch.manual_seed(0)
     eager = Equiformer(preset_config(preset)).eval().to(device)
-    compiled = Equiformer(preset_config(preset), compile=True).eval().to(device)
-    compiled.load_state_dict(eager.state_dict())
+    models = {"eager": EnergyForces(eager)}
+    if compiles:
+        compiled = Equiformer(preset_config(preset), compile=True).eval().to(device)
+        compiled.load_state_dict(eager.state_dict())
+        models["compiled"] = EnergyForces(compiled)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         export_model(EnergyForces(eager), Path(folder) / "model.pt2", device=device.type)
         seconds = time.perf_counter() - start
         exported = load_exported(Path(folder) / "model.pt2")
-    return {"eager": EnergyForces(eager), "compiled": EnergyForces(compiled), "exported": exported}, seconds
+    return {**models, "exported": exported}, seconds
 
 
 def job(model: Any, system: System) -> Callable[[], dict[str, torch.Tensor]]:
@@ -51,9 +55,9 @@ def job(model: Any, system: System) -> Callable[[], dict[str, torch.Tensor]]:
     return call
 
 
-def measure(preset: str, molecules: list[int], repeats: int, device: torch.device) -> dict[str, Any]:
+def measure(preset: str, molecules: list[int], repeats: int, device: torch.device, compiles: bool) -> dict[str, Any]:
     """Return the times of each size in s, and the largest difference of exported from eager forces."""
-    models, seconds = potentials(preset, device)
+    models, seconds = potentials(preset, device, compiles)
     sizes = []
     for count in molecules:
         system = preset_system(preset, preset_config(preset), count).to(device)
@@ -71,16 +75,21 @@ def main() -> None:
     parser.add_argument("--preset", nargs="+", default=["small", "md17"])
     parser.add_argument("--molecules", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--no-compiled", dest="compiled", action="store_false", help="leave torch.compile out")
+    parser.add_argument("--add", action="store_true", help="to presets that were measured before, on the same machine")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, help="[default: results/exported_<device>.json]")
     args = parser.parse_args()
     device = choose_device(args.device)
     result: dict[str, Any] = {"benchmark": "exported", "machine": describe_machine(device), "repeats": args.repeats}
     result["unit"] = "s for energies and forces of a batch; force_difference relative to the root mean square"
-    result["presets"] = {}
     path = args.out or RESULTS / f"exported_{device.type}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if args.add and path.is_file() else None
+    if before and any(before["machine"][k] != result["machine"][k] for k in ("processor", "threads", "device")):
+        parser.error(f"--add: {path} was measured on another machine, or with other threads")
+    result["presets"] = before["presets"] if before else {}
     for preset in args.preset:
-        result["presets"][preset] = measure(preset, args.molecules, args.repeats, device)
+        result["presets"][preset] = measure(preset, args.molecules, args.repeats, device, args.compiled)
         path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")  # the next one takes minutes
         print("→", path)
 
