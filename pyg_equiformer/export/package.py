@@ -81,8 +81,6 @@ def export_model(
     settings = {
         "aot_inductor.metadata": metadata,
         "aot_inductor.check_lowerbound": False,  # programs serve one atom and no edge as well
-        # With several threads it would call operators, for which it wants to know the most neighbours of an atom.
-        "cpp.fallback_scatter_reduce_sum": False,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, warnings.catch_warnings():
