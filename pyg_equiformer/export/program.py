@@ -105,14 +105,20 @@ def _references(model: EnergyForces, device: torch.device) -> Tensor:
 
 
 def _table(target: Tensor, atoms: int) -> NeighborTable:
-    """Return the edges of each target as a table, as `kernels.neighbor_table` does, of a width found by the program."""
+    """Return the edges of each target as a table, as `kernels.neighbor_table` does, of a width found by the program.
+
+    Compilers for several threads cannot add rows of a width they do not know; so that table tells places as well.
+    """
     degree = target.new_zeros(atoms).scatter_add(0, target, torch.ones_like(target))
     width: Any = degree.amax().clamp(min=2).item()  # a symbol while the program is traced
     torch.sym_constrain_range(width, min=2)  # compilers treat an axis of one place apart
     place = torch.arange(width, device=target.device)
-    edges = (degree.cumsum(0) - degree).unsqueeze(1) + place
-    order = torch.argsort(target, stable=True)
-    return NeighborTable(order[edges.clamp(max=target.shape[0] - 1)], place < degree.unsqueeze(1))
+    first = degree.cumsum(0) - degree
+    edges = first.unsqueeze(1) + place
+    order, rank = torch.argsort(target, stable=True), torch.arange(target.shape[0], device=target.device)
+    places = torch.empty_like(rank).scatter(0, order, rank)  # in the order of targets, then in the table
+    places = target * width + places - first[target]
+    return NeighborTable(order[edges.clamp(max=target.shape[0] - 1)], place < degree.unsqueeze(1), places)
 
 
 def _volume(cell: Tensor) -> Tensor:

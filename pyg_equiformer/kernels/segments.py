@@ -1,6 +1,6 @@
 """Softmax and sums over the edges of each target, differentiable any number of times."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,20 +84,53 @@ class NeighborTable(NamedTuple):
     Attributes:
         edges: number of the edge in each place [N, K]; an arbitrary edge in empty places.
         filled: False in empty places [N, K]; None if every target has K edges in sorted order.
+        places: number of the place of each edge [E], counted row by row; gradients then gather as well instead of
+            adding, and `filled` is needed. None: not known.
     """
 
     edges: Tensor
     filled: Tensor | None
+    places: Tensor | None = None
 
     def gather(self, x: Tensor, masked: bool = False) -> Tensor:
         """Gather edge features [E, …] to [N, K, …]; `masked`: empty places are zero, else arbitrary."""
         n, k = self.edges.shape
+        if self.places is not None:
+            tabled: Tensor = _Tabled.apply(x, self.edges, self.filled, self.places)
+            return tabled
         if self.filled is None:
             return x.unflatten(0, (n, k))
         out = take_rows(x, self.edges.flatten()).unflatten(0, (n, k))
         if masked:
             out = out * self.filled.view(n, k, *([1] * (x.dim() - 1))).to(x.dtype)
         return out
+
+
+class _Tabled(torch.autograd.Function):
+    """Rows in the places of a table, zero in empty ones: as each row has one place, its gradient is there."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, edges: Tensor, filled: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, filled, places)
+        rows = take_rows(x, edges.flatten()).unflatten(0, edges.shape)
+        return torch.where(filled.view(*edges.shape, *([1] * (x.dim() - 1))), rows, 0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _Listed.apply(grad, *ctx.saved_tensors), None, None, None
+
+
+class _Listed(torch.autograd.Function):
+    """Rows of a table in the order of the edges, without its empty places."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, edges: Tensor, filled: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, filled, places)
+        return take_rows(rows.flatten(0, 1), places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _Tabled.apply(grad, *ctx.saved_tensors), None, None, None
 
 
 def neighbor_table(index: Tensor, num_nodes: int, masked: bool = False) -> NeighborTable | None:

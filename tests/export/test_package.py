@@ -135,3 +135,18 @@ def test_a_model_of_another_kind_is_refused_by_its_file(tmp_path):
     save_model(tmp_path / "model.pt", Equiformer.from_preset("small", num_layers=1))
     with pytest.raises(ValueError, match="EnergyForces"):
         export_run(tmp_path, tmp_path / "model.pt2")
+
+
+@pytest.mark.slow
+def test_a_network_without_envelope_is_exported_where_several_threads_compute(tmp_path):
+    """There compilers have no operator of their own that adds rows, and cannot size the file's table for another's."""
+    settings = {"head": "mlp", "envelope": "none", "basis": "exp"}
+    model, threads = potential(**settings), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        export_model(model, tmp_path / "model.pt2", elements=[1, 8])
+        exported = load_exported(tmp_path / "model.pt2")
+        z, pos = torch.tensor([8, 1, 1]), torch.randn(3, 3, dtype=torch.float64)
+        torch.testing.assert_close(exported(z, pos)["forces"], model(z, pos)["forces"].detach())
+    finally:
+        torch.set_num_threads(threads)

@@ -1,6 +1,7 @@
 """Softmax, sums and tables over the edges of each target."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,11 @@ def derivatives(f: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
     second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs, create_graph=True)
     third = torch.autograd.grad(sum(g.square().sum() for g in second), inputs)
     return [out, *first, *second, *third]
+
+
+def ancestors(node: Any) -> list[Any]:
+    """The steps of a gradient, this one and those that it calls."""
+    return [] if node is None else [node, *(n for up, _ in node.next_functions for n in ancestors(up))]
 
 
 @every_device
@@ -191,6 +197,26 @@ def test_gather_puts_each_edge_in_its_place_and_zero_in_empty_ones(index: Tensor
     for i in range(8):
         assert torch.equal(gathered[i, : degree[i]], x[index == i])
         assert not gathered[i, degree[i] :].any()
+
+
+def test_a_table_that_knows_places_gathers_the_same_with_gradients_that_gather_too() -> None:
+    plain, x = neighbor_table(torch.tensor(INDEX), N), random(len(INDEX), 2, 3)
+    assert plain is not None
+    assert plain.filled is not None
+    places = torch.empty(len(INDEX), dtype=torch.long)
+    places[plain.edges[plain.filled]] = plain.filled.flatten().nonzero().flatten()
+    known = plain._replace(places=places)
+    for a, b in zip(
+        derivatives(lambda x: known.gather(x).sin(), x),
+        derivatives(lambda x: plain.gather(x, masked=True).sin(), x),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, rtol=1e-13, atol=1e-13)
+    assert gradgradcheck(lambda x: known.gather(x) ** 2, x)
+    out = known.gather(x)
+    (by_x,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+    seen = {node.name() for node in ancestors(out.grad_fn)} | {node.name() for node in ancestors(by_x.grad_fn)}
+    assert not any("Index" in name or "Scatter" in name for name in seen), seen
 
 
 @every_device
