@@ -56,8 +56,16 @@ def _facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         told = ", ".join(f"{symbol(int(z))} {energy:.6f}" for z, energy in references.items())
         facts.append(("reference energies in eV, added to the energy", told))
     if "training" in extra:
-        facts.append(("trained on", str(extra["training"].get("data") or "structures handed over in Python")))
+        facts.append(("trained on", _data(extra["training"].get("data"), extra.get("run", {}))))
     return [*facts, ("written by", f"pyg_equiformer {content['package']}, format {content['version']}")]
+
+
+def _data(name: str | None, run: Mapping[str, Any]) -> str:
+    """Return what is known of the data: a name, and of a run that ended the number of structures trained on."""
+    sample, python = "the ethanol sample that comes with pyg_equiformer", "data handed over in Python"
+    told = {True: python, False: sample, None: f"{sample}, or {python}"}[run.get("handed_over")]
+    count = run.get("training_structures")
+    return f"{name or told}{'' if count is None else f': {count:,} structures'}"
 
 
 def _fold_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:

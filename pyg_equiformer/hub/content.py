@@ -43,7 +43,9 @@ def content_of(source: nn.Module | str | Path, extra: Mapping[str, Any]) -> dict
     if "training" in told:
         told["training"] = without_folders(told["training"])
     if path.is_dir() and (path / METRICS).is_file():
-        told["errors"] = _errors(path / METRICS)
+        sets = json.loads((path / METRICS).read_text())
+        told["errors"] = _errors(sets)
+        told["run"] = {k: v for k, v in sets.get("run", {}).items() if k in ("handed_over", "training_structures")}
     return {**content, "extra": {**told, **extra}}
 
 
@@ -76,9 +78,8 @@ def _name(value: Any) -> Any:
     return [_name(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _errors(path: Path) -> dict[str, Any]:
+def _errors(sets: dict[str, Any]) -> dict[str, Any]:
     """Return the errors of each set in the metrics of a run: {"value", "unit"} by name."""
-    sets = json.loads(path.read_text())
     found = {name: {k: v for k, v in each.items() if _is_metric(v)} for name, each in sets.items() if name != "run"}
     return {name: each for name, each in found.items() if each}
 

@@ -126,6 +126,7 @@ def _facts(tested: Tested) -> dict[str, Any]:
     return {
         "wall_time": {"value": round(tested.seconds, 1), "unit": "s"},
         **tested.facts,
+        "handed_over": tested.handed_over,
         "training_structures": len(tested.data.train),
         "parameters": parameters,
         "device": str(default_device()),

@@ -12,8 +12,9 @@ def test_a_run_becomes_a_folder_that_predicts_the_same(force_field):
     assert "model and card → shared/" in fine(call("share", str(force_field), "-o", "shared", "--licence", "mit"))
     assert names("shared") == {"README.md", "config.json", "model.safetensors"}
     card = Path("shared/README.md").read_text()
-    mae = json.loads((force_field / "metrics.json").read_text())["test"]["forces_mae"]
-    for told in ("H, O: trained on these", "water.xyz", f"{mae['value']:.4g} meV/Å", "license: mit"):
+    metrics = json.loads((force_field / "metrics.json").read_text())
+    mae, data = metrics["test"]["forces_mae"], f"water.xyz: {metrics['run']['training_structures']} structures"
+    for told in ("H, O: trained on these", data, f"{mae['value']:.4g} meV/Å", "license: mit"):
         assert told in card
     assert str(force_field.parent) not in card + Path("shared/config.json").read_text()
     write_waters("fresh.xyz", 3, start=20)

@@ -31,6 +31,24 @@ def test_a_potential_tells_units_cutoff_elements_and_reference_energies():
     assert found["trained on"] == "water.xyz"
 
 
+@pytest.mark.parametrize(
+    ("training", "run", "told"),
+    [
+        ({"data": "water.xyz"}, {"handed_over": False, "training_structures": 1900}, "water.xyz: 1,900 structures"),
+        ({"data": None}, {"handed_over": False}, "the ethanol sample that comes with pyg_equiformer"),
+        (
+            {"data": None},
+            {"handed_over": True, "training_structures": 3},
+            "data handed over in Python: 3 structures",
+        ),
+        ({}, {}, "the ethanol sample that comes with pyg_equiformer, or data handed over in Python"),
+    ],
+)
+def test_data_are_told_as_far_as_the_run_knew_them(training, run, told):
+    card = model_card(model_content(PropertyModel(tiny(), ["gap"]), {"training": training, "run": run}))
+    assert rows(card)["trained on"] == told
+
+
 def test_what_is_not_known_is_said_to_be_so():
     card = model_card(model_content(PropertyModel(tiny(), ["gap"]), {}))
     assert rows(card)["outputs"] == "gap (unit not told)"
