@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.label_units import length_factor, stated_units
 from ..training.whole_files import whole_file
 
 
 def read_frames(path: str | Path) -> list[Any]:
-    """Return all structures in a file that ASE reads, without the results they carry.
+    """Return all structures in a file that ASE reads, in Å and without the results they carry.
+
+    Frames may state their unit of length, as "length_unit=bohr" or "units=atomic" in extended XYZ.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no structure, or none that ASE understands.
+        ValueError: if it holds no structure, none that ASE understands, or one in units that are not known.
     """
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
@@ -25,9 +28,27 @@ def read_frames(path: str | Path) -> list[Any]:
         raise ValueError(f"{path}: expected structures in a format that ASE reads: {error}") from error
     if not frames:
         raise ValueError(f"{path} holds no structure")
-    for atoms in frames:
+    for index, atoms in enumerate(frames):
         atoms.calc = None
+        try:
+            _to_angstrom(atoms)
+        except ValueError as error:
+            raise ValueError(f"{path}, structure {index}: {error}") from error
     return list(frames)
+
+
+def _to_angstrom(atoms: Any) -> None:
+    """Convert positions and cell from the unit that the frame states, and take statements off that hold no longer."""
+    unit = stated_units(atoms.info)[0].get("length", "Å")
+    if (factor := length_factor(unit)) != 1:
+        if atoms.get_momenta().any():
+            raise ValueError(f"positions in {unit} with velocities, whose unit is not told: expected positions in Å")
+        atoms.set_cell(factor * atoms.cell.array, scale_atoms=False)
+        atoms.positions *= factor
+    for key, value in list(atoms.info.items()):
+        general, labels = stated_units({key: value})
+        if general or labels.keys() & {"energy", "forces", "stress"}:
+            del atoms.info[key]
 
 
 def read_one(path: str | Path, index: int | None) -> Any:
