@@ -106,7 +106,7 @@ class OfficialNames(Numbering):
     def norm(self, name: str, ours: str, module: EquivariantNorm) -> None:
         if module.kind == "none":
             return
-        if module.kind in ("rms", "merged"):
+        if module.kind in ("soft", "rms", "merged"):
             raise ValueError(f"the published norms are 'layer', 'fast_layer', 'graph', 'instance', got {module.kind!r}")
         merged = len(module.layout_in.entries) > len(module.layout_in.types)
         if merged and module.kind in ("layer", "fast_layer"):

@@ -120,6 +120,7 @@ class EquiFoldConfig:
             heads=self.heads,
             attention=self.attention,
             message=self.message,
+            norm="layer",
             cutoff=self.cutoff,
             basis="gaussian",
             num_basis=self.num_basis,

@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "irreps_head": "32x0e+16x1e+16x2e+8x3e",
         "irreps_ffn": "384x0e+192x1e+192x2e+96x3e",
     },
-    # For a first run on two cores: any element, energy and forces smooth at the cutoff.
+    # For a first run on two cores: any element, energy and forces smooth at the cutoff and at symmetric structures.
     "small": {
         "irreps": "64x0e+32x1e+16x2e",
         "irreps_head": "16x0e+8x1e+4x2e",
@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "irreps_feature": "64x0e",
         "num_layers": 2,
         "message": "linear",
+        "norm": "soft",
         "basis": "exp",
         "num_basis": 32,
         "radial_hidden": (64,),

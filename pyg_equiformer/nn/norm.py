@@ -10,8 +10,9 @@ from ..kernels import segment_sum, take_rows
 from ..o3 import Blocks
 from .irreps_module import IrrepsModule
 
-NormKind = Literal["layer", "fast_layer", "rms", "merged", "graph", "instance", "none"]
-NORM_KINDS = ("layer", "fast_layer", "rms", "merged", "graph", "instance", "none")
+NormKind = Literal["layer", "soft", "fast_layer", "rms", "merged", "graph", "instance", "none"]
+NORM_KINDS = ("layer", "soft", "fast_layer", "rms", "merged", "graph", "instance", "none")
+SOFT = 0.3  #: ε of higher types in "soft" norms, of the order of the mean squares it is added to; 0.1 and 1 were tried
 
 
 class EquivariantNorm(IrrepsModule):
@@ -20,8 +21,10 @@ class EquivariantNorm(IrrepsModule):
     .. math:: y_l = \frac{x_l}{\sqrt{\langle |x_l|^2 / (2l+1) \rangle + ε}} \, w_l + b\,[l = 0e]
 
     0e features lose their mean first. `"layer"` averages over the channels of each atom (arXiv 2206.11990);
-    `"fast_layer"` is the same function under its published name; `"instance"` averages over the atoms
-    of each graph, channel by channel; `"graph"` does so with a learned share of the mean taken away.
+    `"fast_layer"` is the same function under its published name. `"soft"` is the same for scalars, and has ε = 0.3 for
+    all other types: where the surroundings of an atom are symmetric (crystals, methane) these vanish, and `"layer"`
+    makes unit vectors of next to nothing, so that energies have a cusp there. `"instance"` averages over the atoms of
+    each graph, channel by channel; `"graph"` does so with a learned share of the mean taken away.
     `"rms"` averages over channels as `"layer"` does, but takes no mean away and adds no bias (arXiv 1910.07467).
     `"merged"` takes the mean of 0e away over channels, and then divides the T types of an atom by one number, in
     which all weigh the same however many channels and components they have (arXiv 2306.12059); what a type is
@@ -35,7 +38,7 @@ class EquivariantNorm(IrrepsModule):
     Args:
         irreps: irreps of input and output.
         kind: see above.
-        eps: ε.
+        eps: ε, but for the higher types of "soft".
 
     Shapes:
         flat [N, irreps.dim] or blocks; batch [N] (graph of each atom, for "graph" and "instance").
@@ -81,7 +84,7 @@ class EquivariantNorm(IrrepsModule):
             return x
         # Statistics in at least float32: squares of bf16 features are too coarse.
         x = [b.float() if b.dtype in (torch.bfloat16, torch.float16) else b for b in x]
-        if self.kind in ("layer", "fast_layer"):
+        if self.kind in ("layer", "soft", "fast_layer"):
             return self._over_channels(x)
         if self.kind == "rms":
             return [_divided(b, _mean_square(b), self.weight[n], self.eps) for n, b in zip(self.layout_in.names, x)]
@@ -100,7 +103,7 @@ class EquivariantNorm(IrrepsModule):
             if name == "0e":
                 out.append(nn.functional.layer_norm(b, b.shape[-1:], weight, self.bias, self.eps))
             else:
-                out.append(_divided(b, _mean_square(b), weight, self.eps))
+                out.append(_divided(b, _mean_square(b), weight, SOFT if self.kind == "soft" else self.eps))
         return out
 
     def _over_types(self, x: Blocks) -> Blocks:

@@ -85,6 +85,7 @@ class ProteinDenoisingConfig:
             num_layers=self.layers,
             heads=self.heads,
             attention=self.attention,
+            norm="layer",
             cutoff=self.cutoff,
             elements=tuple(range(num_tokens(self.atoms))),
             edge_dim=NUM_SEPARATIONS,

@@ -45,11 +45,12 @@ def test_heads_that_hold_whole_irreps_evenly_convert(cls, ctor):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"norm": "soft"}, "published norms are .*, got 'soft'"),
         ({"norm": "rms"}, "published norms are .*, got 'rms'"),
         ({"norm": "merged"}, "published norms are .*, got 'merged'"),
         ({"norm_position": "sandwich"}, "norm_position='pre', got 'sandwich'"),
-        ({"ffn_activation": "norm"}, "expected activation='gate' and norms=False, got NormActivation"),
-        ({"ffn_norms": True}, "got Gate and norms=True"),
+        ({"norm": "layer", "ffn_activation": "norm"}, "expected activation='gate' and norms=False, got NormActivation"),
+        ({"norm": "layer", "ffn_norms": True}, "got Gate and norms=True"),
     ],
 )
 def test_blocks_without_a_published_counterpart_are_refused(settings, words):

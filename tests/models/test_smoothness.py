@@ -76,3 +76,21 @@ def test_a_lone_atom_has_the_energy_of_a_dimer_pulled_apart():
     apart = _scan(potential, z, pos, mover, [CUTOFF + 1])[0, 0]
     alone = [float(potential(z[k : k + 1], pos[k : k + 1])["energy"].detach()) for k in range(2)]
     assert abs(float(apart) - sum(alone)) < 1e-12
+
+
+def _stiffness_of_methane(potential, step):
+    """Force on the carbon per displacement from the centre of its tetrahedron, in eV/Å²."""
+    corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
+    z, pos = torch.tensor([6, 1, 1, 1, 1]), torch.cat([torch.zeros(1, 3).double(), 0.63 * corners])
+    there, back = (potential(z, pos + sign * step * torch.eye(5, 3).double())["forces"][0, 0] for sign in (1, -1))
+    return float((there - back).detach()) / (2 * step)
+
+
+def test_where_vectors_vanish_by_symmetry_small_is_smooth_and_the_published_norm_has_a_cusp():
+    steps = (1e-5, 1e-4, 1e-3, 1e-2)
+    soft, layer = (
+        torch.tensor([_stiffness_of_methane(EnergyForces(tiny(**settings)), step) for step in steps])
+        for settings in ({}, {"norm": "layer"})
+    )
+    assert (soft / soft[0] - 1).abs().max() < 0.05, soft
+    assert layer[0].abs() > 100 * layer[-1].abs(), layer
