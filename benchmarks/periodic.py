@@ -2,6 +2,7 @@
 
     python benchmarks/periodic.py Si --max-time 4m
     python benchmarks/periodic.py Mo --max-time 4m --stress-weight 0     # what the stress learns from the rest
+    python benchmarks/periodic.py Si model.norm=layer                    # another network
 
 The structures are written as extended XYZ with stresses in eV/Å³, then `pyg-equiformer train` and `pyg-equiformer
 eval` do the rest, as for anybody's file. Beside the errors stand those of the trivial predictor: the mean energy per
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for files and runs")
     options = parser.parse_intermixed_args()
     name = f"periodic_{options.element}_seed{options.seed}_stress{options.stress_weight:g}_{options.max_time}"
+    name += "".join(f"_{s.removeprefix('model.').replace('=', '-')}" for s in _of_network(options.settings))
     folder, sets = options.runs / name, _sets(options)
     files = {part: _written(options.runs / f"{options.element}_{part}.xyz", found) for part, found in sets.items()}
     settings = [f"weight.stress={options.stress_weight:g}", "energy_per_atom=true", "threads=1", *options.settings]
@@ -46,6 +48,10 @@ def main() -> None:
     subprocess.run([*CLI, *command, "--seed", str(options.seed), *settings], check=True)
     subprocess.run([*CLI, "eval", str(folder), files["test"], "--out", str(folder / "eval")], check=True)
     _keep(name, options, folder, sets)
+
+
+def _of_network(settings: list[str]) -> list[str]:
+    return [s for s in settings if s.startswith("model.")]
 
 
 def _sets(options: argparse.Namespace) -> dict[str, list[Data]]:

@@ -1,4 +1,4 @@
-"""Tables of periodic structures: errors on silicon and molybdenum, and the cost of large boxes."""
+"""Tables of periodic structures: errors on silicon and molybdenum, symmetric sites, and the cost of large boxes."""
 
 from typing import Any
 
@@ -15,7 +15,8 @@ def periodic_table(found: list[dict[str, Any]]) -> str:
         lines.append(f"| {element} | mean of the training structures | {_cells(runs[0]['trivial'])} | | |")
         for r in sorted(runs, key=lambda r: (-r["stress_weight"], r["seed"])):
             run = r["run"]
-            name = f"`small`, stress weighed by {r['stress_weight']:g}, seed {r['seed']}"
+            network = "".join(f", `{s}`" for s in r["settings"] if s.startswith("model."))
+            name = f"`small`{network}, stress weighed by {r['stress_weight']:g}, seed {r['seed']}"
             time = f"{run['wall_time']['value'] / 60:.0f} min, {run['steps']:,} steps"
             where = f"{r['hardware']['processor']}, {run['threads']} thread{'s' * (run['threads'] > 1)}"
             lines.append(f"| {element} | {name} | {_cells(r['test'])} | {time} | {where} |")
@@ -24,6 +25,22 @@ def periodic_table(found: list[dict[str, Any]]) -> str:
 
 def _cells(errors: dict[str, Any]) -> str:
     return " | ".join(f"{errors[name]['value']:.3g} {errors[name]['unit']}" for name in ERRORS)
+
+
+def symmetric_table(found: list[dict[str, Any]]) -> str:
+    """Return the frequencies and the relaxation of each potential of `symmetric.py`."""
+    if not found:
+        return "No results yet.\n"
+    (result,) = found
+    steps = " | ".join(f"{d:g} Å" for d in result["displacements_A"])
+    lines = [f"| norm | {steps} | relaxation |", "|---" * (2 + len(result["displacements_A"])) + "|"]
+    for r in result["symmetric"]:
+        told, end = r["relaxation"], "0.01 eV/Å after {steps} steps"
+        if not told["converged"]:
+            end = "still {fmax_eV_per_A:.2f} eV/Å after {steps} steps"
+        cells = " | ".join(f"{f:.1f} THz" for f in r["frequencies_THz"])
+        lines.append(f"| `{r['norm']}` | {cells} | {end.format(**told)} |")
+    return "\n".join(lines) + "\n"
 
 
 def large_box_table(found: list[dict[str, Any]]) -> str:

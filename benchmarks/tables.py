@@ -7,7 +7,7 @@ from typing import Any
 
 from folding_tables import cost_table, draw_folding, folding_table, overfit_text, relaxed_table, round_trip_table
 from network_tables import ablation_effects, ablation_table, denoising_table, draw_chains, draw_denoising
-from periodic_tables import large_box_table, periodic_table
+from periodic_tables import large_box_table, periodic_table, symmetric_table
 from simulation_tables import drift_table, exported_table
 from tasks import TASKS
 
@@ -47,6 +47,7 @@ def main() -> None:
         ("folding cost", cost_table(cost)),
         ("folding relaxed", relaxed_table([r for r in results_of_all if isinstance(r.get("relaxed"), list)])),
         ("periodic", periodic_table([r for r in results_of_all if "periodic" in r])),
+        ("symmetric", symmetric_table([r for r in results_of_all if "symmetric" in r])),
         ("nve drift", drift_table([r for r in results_of_all if "runs" in r and "fluctuation_meV_per_atom" in str(r)])),
         ("exported", exported_table([r for r in results_of_all if r.get("benchmark") == "exported"])),
         ("large boxes", large_box_table([r for r in results_of_all if "large_box" in r])),
