@@ -139,8 +139,10 @@ class TrainingTask(LoopTask):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["train_errors"] = self.train_errors.state_dict()
+        checkpoint["network"] = config_of(self.model).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        _check_network(config_of(self.model).to_dict(), checkpoint.get("network", _BEFORE))
         super().on_load_checkpoint(checkpoint)
         self.train_errors.load_state_dict(checkpoint["train_errors"])
 
@@ -159,6 +161,20 @@ class TrainingTask(LoopTask):
         self.log_dict(errors)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.train_errors.clear()
+
+
+#: What states did not tell before they told the network: the norm of every preset then.
+_BEFORE = {"norm": "layer"}
+
+
+def _check_network(ours: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Raise a ValueError where a preset is not what it was when the run began: weights would fit all the same."""
+    changed = [f"model.{k} was {old!r}, is {ours.get(k)!r}" for k, old in saved.items() if ours.get(k) != old]
+    if changed:
+        raise ValueError(
+            f"the state is that of another network: {'; '.join(changed)}; expected the same, as told under model: in "
+            "the config.yaml of the run"
+        )
 
 
 def _denoiser(model: nn.Module, names: Sequence[str], config: TrainConfig) -> Denoising | None:

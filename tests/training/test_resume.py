@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,3 +180,18 @@ def test_a_run_without_state_and_a_run_on_other_data_are_refused(undisturbed, tm
     other.train[3].energy += 0.1
     with pytest.raises(ValueError, match="the training data are not those that the run began with: energy_mean"):
         resume(undisturbed, structures=other, console=Console(quiet=True))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_run_whose_preset_is_no_longer_what_it_was_is_refused(undisturbed, tmp_path, told):
+    """Weights of both norms have the same names and shapes: nothing else would tell."""
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    state = torch.load(folder / "last.ckpt", weights_only=False)
+    assert state["network"]["norm"] == "soft"
+    if told:
+        state["network"]["norm"] = "layer"
+    else:  # a state of a version that did not know the norm
+        del state["network"]
+    torch.save(state, folder / "last.ckpt")
+    with pytest.raises(ValueError, match=r"model\.norm was 'layer', is 'soft'; expected the same"):
+        resume(folder, structures=structures(), console=Console(quiet=True))
