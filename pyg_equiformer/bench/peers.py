@@ -168,9 +168,15 @@ def _e3nn(config: EquiformerConfig) -> Peer:
     changes: dict[str, Any] = {}
     if config.envelope != "none":
         changes["envelope"] = "none"
+    if config.norm == "soft":
+        changes["norm"] = "layer"
     if config.elements not in (QM9_TYPES, MD17_TYPES):
         changes["elements"] = MD17_TYPES
-    told = {"envelope": "no smooth envelope at the cutoff", "elements": "embeds atomic numbers below 64 only"}
+    told = {
+        "envelope": "no smooth envelope at the cutoff",
+        "norm": "layer norms in place of soft ones",
+        "elements": "embeds atomic numbers below 64 only",
+    }
     try:
         model = ReferenceEquiformer.from_config(config.replace(**changes), dtype=torch.float32)
     except ValueError as error:

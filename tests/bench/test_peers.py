@@ -30,6 +30,7 @@ def test_the_reference_is_the_same_network_where_it_can_be(system):
 def test_the_reference_says_in_what_it_is_another_network(system):
     told = " ".join(build_peer("e3nn", preset_config("small", num_layers=1), system, CPU).differences)
     assert "envelope" in told
+    assert "layer norms" in told
     assert "atomic numbers" in told
 
 
