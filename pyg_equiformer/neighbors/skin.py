@@ -51,6 +51,7 @@ class SkinNeighbors:
     Attributes:
         rebuilds: searches so far.
         calls: calls so far.
+        num_edges: edges found by the last call.
 
     Shapes:
         pos [N, 3] in Å, cell [3, 3] in Å and pbc [3] → edge_index [2, E], and shift [E, 3] in Å as of
@@ -77,7 +78,7 @@ class SkinNeighbors:
         if isinstance(skin, bool) or not isinstance(skin, int | float) or not 0 <= skin < math.inf:
             raise ValueError(f"expected the skin to be a finite number of Å, at least 0, got {skin!r}")
         self.skin = float(skin)
-        self.rebuilds = self.calls = 0
+        self.rebuilds = self.calls = self.num_edges = 0
         self._built: _Built | None = None
 
     @torch.no_grad()
@@ -95,7 +96,9 @@ class SkinNeighbors:
         if self._built is None or not self._serves(self._built, pos, vectors, repeats):
             self._built = self._search(pos, cell, pbc, vectors, repeats)
             self.rebuilds += 1
-        return self._nearer(self._built, pos, vectors)
+        found = self._nearer(self._built, pos, vectors)
+        self.num_edges = found[0].shape[1]
+        return found
 
     def _search(
         self, pos: Tensor, cell: Tensor | None, pbc: Tensor | None, vectors: Tensor | None, repeats: tuple[bool, ...]

@@ -69,9 +69,9 @@ def run_md(
 
     Raises:
         ValueError: if the folder holds anything, or the structure and the settings do not go together.
-        SimulationStopped: if temperature or the spread of a committee exceed their limits, numbers are not finite, or
-            the calculator refuses a structure (atoms collide). Trajectory and restart file end before, and the
-            structure is in `stopped.xyz`.
+        SimulationStopped: if temperature or the spread of a committee exceed their limits, numbers are not finite, the
+            calculator refuses a structure (atoms collide), or no atom has a neighbour any more. Trajectory and restart
+            file end before, and the structure is in `stopped.xyz`.
 
     Example:
         >>> import tempfile
@@ -183,6 +183,7 @@ class _Run:
     def go(self) -> MDResult:
         """Take all steps that are left, and write."""
         total, first = self.settings.steps, self.dynamics.nsteps
+        self._bound = self.atoms.calc.neighbors.num_edges > 0  # forces were computed before
         began = self._saved = time.monotonic()
         (self.folder / STOPPED).unlink(missing_ok=True)
         try:
@@ -221,6 +222,8 @@ class _Run:
             raise self._stop("energy, forces or velocities are not finite")
         if hot > limits.max_temperature:
             raise self._stop(f"the temperature is {hot:.0f} K, above max_temperature={limits.max_temperature:g} K")
+        if self._bound and self.atoms.calc.neighbors.num_edges == 0:
+            raise self._stop(f"no two atoms are nearer than the cutoff of {self.atoms.calc.cutoff:g} Å any more")
         if spread > limits.max_spread:
             raise self._stop(
                 f"the committee's forces are {spread:.3g} eV/Å apart, above max_spread={limits.max_spread:g} eV/Å"

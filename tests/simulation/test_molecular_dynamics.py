@@ -176,6 +176,21 @@ def test_a_run_stops_where_atoms_collide_and_leaves_the_structure(calculator, tm
     assert len(read(tmp_path / "run" / "trajectory.xyz", index=":")) >= 1
 
 
+def test_a_run_stops_where_the_structure_came_apart_unless_it_began_so(calculator, tmp_path):
+    atoms = water()
+    atoms.set_velocities([[0, 0, 0], [0, 30.0, 0], [0, -30.0, 0]])
+    settings = MDSettings("nve", timestep=0.1, every=1, steps=4000, max_temperature=1e9)
+    with pytest.raises(
+        SimulationStopped, match=r"no two atoms are nearer than the cutoff of 3 Å any more; the structure"
+    ):
+        run_md(atoms, calculator, tmp_path / "run", settings)
+    apart = read(tmp_path / "run" / "stopped.xyz")
+    assert apart.get_all_distances()[np.triu_indices(3, 1)].min() > 3
+    apart.calc = None
+    few = MDSettings("nve", timestep=0.1, every=1, steps=3, max_temperature=1e9)
+    assert run_md(apart, calculator, tmp_path / "gas", few).steps == 3
+
+
 def test_velocities_are_those_of_the_structure_where_no_temperature_is_given(calculator, tmp_path):
     atoms = water()
     with pytest.raises(ValueError, match="the structure has no velocities"):
