@@ -121,7 +121,8 @@ def _own(task: str, result: dict[str, Any]) -> str:
     where = f"{run['hardware']['processor']}, {run['threads']} thread{'s' * (run['threads'] > 1)}"
     if run["device"].startswith("cuda"):
         where = " and ".join(run["hardware"].get("gpus", ["GPU"]))
-    name = f"**pyg_equiformer**, `{config['network']}`, seed {config['seed']}"
+    changed = "".join(f", `model.{name}={value}`" for name, value in config["model"].items())
+    name = f"**pyg_equiformer**, `{config['network']}`{changed}, seed {config['seed']}"
     time = f"{run['wall_time']['value'] / 60:.0f} min, {run['steps']:,} steps"
     return f"| {task} | {name} | {run['training_structures']} | {shown} | {time} | {where} |"
 
