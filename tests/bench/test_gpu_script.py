@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -185,8 +186,12 @@ def test_runs_go_on_where_they_are_and_are_never_written_over(parts: ModuleType,
 
 def test_the_clock_presses_ctrl_c_but_not_after_the_work(parts: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts.training, "FIRST", 0.0)
-    with parts.training.alarm(0.05) as bell, pytest.raises(KeyboardInterrupt):
-        time.sleep(10)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    try:
+        with parts.training.alarm(0.05) as bell, pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert bell.rang
     with parts.training.alarm(60.0) as bell:
         pass

@@ -77,7 +77,7 @@ def molecule_model() -> EnergyForces:
 
 @pytest.fixture(scope="session")
 def metal_model() -> EnergyForces:
-    return _train(_metal, 6, 90, cutoff=4.0, elements=(29,))
+    return _train(_metal, 8, 120, cutoff=4.0, elements=(29,))
 
 
 @pytest.fixture
