@@ -39,7 +39,7 @@ def exported_table(found: list[dict[str, Any]]) -> str:
                     name: f"{1e3 * t:.1f} ms" + f" ({medians['eager'] / t:.1f}×)" * (name != "eager")
                     for name, t in medians.items()
                 }
-                cells = " | ".join(told.get(name, "") for name in ("eager", "compiled", "exported"))
+                cells = " | ".join(told.get(name, "–") for name in ("eager", "compiled", "exported"))
                 system = f"{size['system']['atoms']} | {size['system']['edges']:,}"
                 lines.append(f"| {preset} | {system} | {cells} | {size['force_difference']:.0e} | {where} |")
     return "\n".join(lines) + "\n"
