@@ -142,7 +142,8 @@ class TrainingTask(LoopTask):
         checkpoint["network"] = config_of(self.model).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        _check_network(config_of(self.model).to_dict(), checkpoint.get("network", _BEFORE))
+        before = {} if "norm" in self.config.model else _BEFORE
+        _check_network(config_of(self.model).to_dict(), checkpoint.get("network", before))
         super().on_load_checkpoint(checkpoint)
         self.train_errors.load_state_dict(checkpoint["train_errors"])
 
@@ -163,7 +164,7 @@ class TrainingTask(LoopTask):
         self.train_errors.clear()
 
 
-#: What states did not tell before they told the network: the norm of every preset then.
+#: What states did not tell before they told the network: the norm of every preset then, unless settings chose one.
 _BEFORE = {"norm": "layer"}
 
 

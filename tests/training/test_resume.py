@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from pyg_equiformer import load_model
@@ -195,3 +196,8 @@ def test_a_run_whose_preset_is_no_longer_what_it_was_is_refused(undisturbed, tmp
     torch.save(state, folder / "last.ckpt")
     with pytest.raises(ValueError, match=r"model\.norm was 'layer', is 'soft'; expected the same"):
         resume(folder, structures=structures(), console=Console(quiet=True))
+    if not told:  # settings that choose the norm themselves mean what they meant
+        settings = yaml.safe_load((folder / "config.yaml").read_text())
+        settings["model"]["norm"] = "soft"
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+        assert resume(folder, structures=structures(), console=Console(quiet=True)).metrics["run"]["steps"] == STEPS
